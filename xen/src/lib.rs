@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! xen.sys: hypercalls and support library.
+#![no_std]

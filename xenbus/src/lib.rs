@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! xenbus.sys: the bus driver.
+#![no_std]

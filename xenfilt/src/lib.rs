@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! xenfilt.sys: the filter driver.
+#![no_std]
