@@ -1,3 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Interfaces of the Xen bus: C tables and async wrappers.
+//!
+//! | module | what | who uses it |
+//! |---|---|---|
+//! | [`store`] | published STORE interface, version 2 | bus driver, child drivers |
+//! | [`evtchn`] | published EVTCHN interface, versions 5 to 9 | bus driver, child drivers |
+//! | [`store_async`] | our asynchronous store table | bus driver, child drivers |
+//! | [`xen`] | private ABI of xen.sys | xenbus.sys, xenfilt.sys |
+//!
+//! Only repr(C) tables, callbacks and contexts cross an image boundary; every image that names a
+//! type of this crate has its own copy of the code.
 #![no_std]
+#![deny(unsafe_code)]
+
+pub mod evtchn;
+mod interface;
+pub mod store;
+pub mod store_async;
+pub mod xen;
+
+pub use interface::{Guid, Interface, NtStatus, ReferenceRoutine, Table};
