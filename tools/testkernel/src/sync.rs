@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The kernel's own lock: a spin lock that is held with interrupts off, so it works at every IRQL,
+//! interrupt routines included. Hold it briefly; never call a driver, wait or print a line of a driver in it.
+
+use core::ops::{Deref, DerefMut};
+
+use crate::arch;
+
+/// Data behind an interrupt-safe spin lock.
+#[derive(Debug, Default)]
+pub struct Lock<T> {
+    inner: spin::Mutex<T>,
+}
+
+/// Access to the data; restores the interrupt flag when dropped.
+#[derive(Debug)]
+pub struct Guard<'a, T> {
+    inner: core::mem::ManuallyDrop<spin::MutexGuard<'a, T>>,
+    enabled: bool,
+    _not_send: core::marker::PhantomData<*const ()>,
+}
+
+impl<T> Lock<T> {
+    /// A lock around `value`.
+    pub const fn new(value: T) -> Self {
+        Self { inner: spin::Mutex::new(value) }
+    }
+
+    /// Takes the lock.
+    ///
+    /// # IRQL
+    ///
+    /// Any.
+    pub fn lock(&self) -> Guard<'_, T> {
+        let enabled = arch::disable_interrupts();
+        Guard {
+            inner: core::mem::ManuallyDrop::new(self.inner.lock()),
+            enabled,
+            _not_send: core::marker::PhantomData,
+        }
+    }
+
+    /// Takes the lock if it is free; used where the owner may be this CPU (failure paths).
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let enabled = arch::disable_interrupts();
+        match self.inner.try_lock() {
+            Some(inner) => Some(Guard {
+                inner: core::mem::ManuallyDrop::new(inner),
+                enabled,
+                _not_send: core::marker::PhantomData,
+            }),
+            None => {
+                arch::restore_interrupts(enabled);
+                None
+            }
+        }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: dropped once, here; the field is not used afterwards.
+        unsafe { core::mem::ManuallyDrop::drop(&mut self.inner) }
+        arch::restore_interrupts(self.enabled);
+    }
+}
