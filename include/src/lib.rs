@@ -6,6 +6,7 @@
 //! | [`store`] | published STORE interface, version 2 | bus driver, child drivers |
 //! | [`evtchn`] | published EVTCHN interface, versions 5 to 9 | bus driver, child drivers |
 //! | [`store_async`] | our asynchronous store table | bus driver, child drivers |
+//! | [`errno`] | error numbers and names as statuses | xen.sys, bus driver |
 //! | [`xen`] | private ABI of xen.sys | xenbus.sys, xenfilt.sys |
 //!
 //! Only repr(C) tables, callbacks and contexts cross an image boundary; every image that names a
@@ -14,6 +15,7 @@
 #![deny(unsafe_code)]
 
 pub mod evtchn;
+mod ffi;
 mod interface;
 pub mod store;
 pub mod store_async;

@@ -1,2 +1,204 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The private ABI of xen.sys.
+//! The private ABI of xen.sys, the export driver under xenbus.sys and xenfilt.sys.
+//!
+//! Nothing here is stable: the three images come from one build, and `touch` refuses a mixed set.
+//! On Windows targets this module has the imports as safe functions; on a host it has the types only,
+//! and drivers put their own seam in front of it.
+//!
+//! Unless a function says otherwise it may be called at any IRQL, with resident arguments. Before
+//! xen.sys has found Xen, and on a machine without it, every function returns
+//! `STATUS_NOT_IMPLEMENTED` and does nothing else.
+
+use core::fmt;
+use core::mem::size_of;
+
+#[cfg(windows)]
+pub use crate::ffi::xen::*;
+
+/// The caller's own domain.
+pub const DOMID_SELF: u16 = 0x7FF0;
+
+/// `HVM_PARAM_CALLBACK_IRQ`.
+pub const HVM_PARAM_CALLBACK_IRQ: u32 = 0;
+/// `HVM_PARAM_STORE_PFN`.
+pub const HVM_PARAM_STORE_PFN: u32 = 1;
+/// `HVM_PARAM_STORE_EVTCHN`.
+pub const HVM_PARAM_STORE_EVTCHN: u32 = 2;
+/// `HVM_PARAM_CONSOLE_PFN`.
+pub const HVM_PARAM_CONSOLE_PFN: u32 = 17;
+/// `HVM_PARAM_CONSOLE_EVTCHN`.
+pub const HVM_PARAM_CONSOLE_EVTCHN: u32 = 18;
+
+/// `XENMAPSPACE_shared_info`.
+pub const MAPSPACE_SHARED_INFO: u32 = 0;
+/// `XENMAPSPACE_grant_table`.
+pub const MAPSPACE_GRANT_TABLE: u32 = 1;
+
+/// `VIRQ_TIMER`.
+pub const VIRQ_TIMER: u32 = 0;
+/// `VIRQ_DEBUG`.
+pub const VIRQ_DEBUG: u32 = 1;
+
+/// `SHUTDOWN_poweroff`.
+pub const SHUTDOWN_POWEROFF: u32 = 0;
+/// `SHUTDOWN_reboot`.
+pub const SHUTDOWN_REBOOT: u32 = 1;
+/// `SHUTDOWN_suspend`.
+pub const SHUTDOWN_SUSPEND: u32 = 2;
+/// `SHUTDOWN_crash`.
+pub const SHUTDOWN_CRASH: u32 = 3;
+
+/// Emulated disks, as `UnplugGetRequest` numbers them.
+pub const UNPLUG_DISKS: u32 = 0;
+/// Emulated network cards.
+pub const UNPLUG_NICS: u32 = 1;
+
+/// Severity of a log line, as bits of a sink's mask.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Something failed.
+    Error = 0x1,
+    /// Something is odd.
+    Warning = 0x2,
+    /// Detail for a developer.
+    Trace = 0x4,
+    /// What happened.
+    Info = 0x8,
+    /// The machine is going down.
+    Critical = 0x8000_0000,
+}
+
+/// Longest line that xen.sys keeps; more is cut.
+pub const LOG_LINE_MAX: usize = 256;
+
+/// Version of an image: the package version and the number of the build.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Major version.
+    pub major: u32,
+    /// Minor version.
+    pub minor: u32,
+    /// Micro version.
+    pub micro: u32,
+    /// Build number.
+    pub build: u32,
+}
+
+impl Build {
+    /// The version of the image that this code is compiled into.
+    ///
+    /// The build number is the value of `BUILD_NUMBER` at compile time, 0 without it.
+    pub const CURRENT: Self = Self {
+        major: number(env!("CARGO_PKG_VERSION_MAJOR")),
+        minor: number(env!("CARGO_PKG_VERSION_MINOR")),
+        micro: number(env!("CARGO_PKG_VERSION_PATCH")),
+        build: match option_env!("BUILD_NUMBER") {
+            Some(text) => number(text),
+            None => 0,
+        },
+    };
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            major,
+            minor,
+            micro,
+            build,
+        } = self;
+        write!(f, "{major}.{minor}.{micro}.{build}")
+    }
+}
+
+/// Parses a decimal number at compile time.
+const fn number(text: &str) -> u32 {
+    let bytes = text.as_bytes();
+    assert!(!bytes.is_empty(), "a version number is empty");
+    let mut value = 0;
+    let mut index = 0;
+    while index < bytes.len() {
+        assert!(
+            bytes[index].is_ascii_digit(),
+            "a version number is not decimal"
+        );
+        value = value * 10 + (bytes[index] - b'0') as u32;
+        index += 1;
+    }
+    value
+}
+
+/// Hypercalls made since xen.sys was loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// By hypercall number.
+    pub hypercalls: [u64; Self::HYPERCALLS],
+    /// By operation of `event_channel_op`; entry 4 counts the event sends.
+    pub event_channel: [u64; Self::EVENT_CHANNEL],
+}
+
+impl Counters {
+    /// Hypercall numbers counted.
+    pub const HYPERCALLS: usize = 40;
+    /// Event channel operations counted.
+    pub const EVENT_CHANNEL: usize = 16;
+    /// Number of `memory_op`.
+    pub const MEMORY_OP: usize = 12;
+    /// Number of `xen_version`.
+    pub const XEN_VERSION: usize = 17;
+    /// Number of `grant_table_op`.
+    pub const GRANT_TABLE_OP: usize = 20;
+    /// Number of `vcpu_op`.
+    pub const VCPU_OP: usize = 24;
+    /// Number of `sched_op`.
+    pub const SCHED_OP: usize = 29;
+    /// Number of `event_channel_op`.
+    pub const EVENT_CHANNEL_OP: usize = 32;
+    /// Number of `hvm_op`.
+    pub const HVM_OP: usize = 34;
+    /// Operation of `event_channel_op` that sends.
+    pub const EVENT_CHANNEL_SEND: usize = 4;
+
+    /// No calls.
+    pub const ZERO: Self = Self {
+        hypercalls: [0; Self::HYPERCALLS],
+        event_channel: [0; Self::EVENT_CHANNEL],
+    };
+
+    /// All hypercalls.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.hypercalls.iter().sum()
+    }
+
+    /// Event sends.
+    #[must_use]
+    pub fn sends(&self) -> u64 {
+        self.event_channel[Self::EVENT_CHANNEL_SEND]
+    }
+}
+
+const _: () =
+    assert!(size_of::<Counters>() == (Counters::HYPERCALLS + Counters::EVENT_CHANNEL) * 8);
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn the_build_carries_the_version_of_the_crate() {
+        let expected = std::format!("{}.{}", env!("CARGO_PKG_VERSION"), Build::CURRENT.build);
+        assert_eq!(Build::CURRENT.to_string(), expected);
+    }
+
+    #[test]
+    fn a_build_number_is_read_as_decimal() {
+        assert_eq!(number("0"), 0);
+        assert_eq!(number("1207"), 1207);
+    }
+}
