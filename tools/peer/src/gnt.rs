@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A page that a guest granted to dom0, through `/dev/xen/gntdev`.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use crate::ffi::{GrantMapping, Group, request};
+use crate::{Failure, Result};
+
+const MAP: u8 = 0;
+const UNMAP: u8 = 1;
+
+/// Size of a page.
+pub(crate) const PAGE: usize = 4096;
+
+/// A mapped page. Unmapped by [`Page::close`] or with the process.
+pub(crate) struct Page {
+    // Dropped before the file: the kernel refuses to forget pages that are still mapped.
+    mapping: GrantMapping,
+    file: File,
+    index: u64,
+}
+
+impl Page {
+    /// Maps grant `reference` of domain `domid`.
+    pub(crate) fn map(domid: u32, reference: u32, write: bool) -> Result<Self> {
+        let path = "/dev/xen/gntdev";
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|e| Failure::new(format!("open {path}: {e}")))?;
+        // count, padding, index (out, two words), domain, reference
+        let (_, answer) = request(
+            file.as_fd(),
+            Group::Gntdev,
+            MAP,
+            [1, 0, 0, 0, domid, reference],
+        )
+        .map_err(|e| Failure::new(format!("grant {reference} of domain {domid}: {e}")))?;
+        let index = u64::from(answer[2]) | u64::from(answer[3]) << 32;
+        let mapping = GrantMapping::new(file.as_fd(), index, PAGE, write)
+            .map_err(|e| Failure::new(format!("map grant {reference} of domain {domid}: {e}")))?;
+        Ok(Self {
+            mapping,
+            file,
+            index,
+        })
+    }
+
+    /// Writes `data` at `offset`.
+    pub(crate) fn patch(&self, offset: usize, data: &[u8]) -> Result {
+        let target = offset
+            .checked_add(data.len())
+            .and_then(|end| self.mapping.bytes().get(offset..end))
+            .ok_or_else(|| Failure::new("the patch does not fit into the page"))?;
+        for (to, from) in target.iter().zip(data) {
+            to.store(*from, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The page's bytes now.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        self.mapping.read()
+    }
+
+    /// Gives the page back.
+    pub(crate) fn close(self) -> Result {
+        let Self {
+            mapping,
+            file,
+            index,
+        } = self;
+        drop(mapping);
+        // index (two words), count, padding
+        let low = u32::try_from(index & 0xffff_ffff).unwrap_or(0);
+        let high = u32::try_from(index >> 32).unwrap_or(0);
+        request(file.as_fd(), Group::Gntdev, UNMAP, [low, high, 1, 0])
+            .map(|_| ())
+            .map_err(|e| Failure::new(format!("unmap: {e}")))
+    }
+}
