@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Waiting between tasks: what a future waits for that is not a timer, a device or another task's end.
+//!
+//! | type | waiters | signalled at | holds |
+//! |---|---|---|---|
+//! | [`Notify`] | one | any IRQL | one permit |
+//! | [`oneshot`] | one | <= DISPATCH_LEVEL | one value, once |
+//! | [`WatchValue`] | one for each seat | any IRQL | the last value |
+//! | [`Event`] | many | <= DISPATCH_LEVEL | a state |
+//! | [`Semaphore`], [`Mutex`] | many | <= DISPATCH_LEVEL | permits |
+//! | [`Channel`] | many senders, one receiver | <= DISPATCH_LEVEL | `N` values |
+//!
+//! Nothing here allocates after construction: a waiter is a node inside its future. Dropping a future at any await point leaves
+//! the primitive as if it had never waited, and passes on a permit that it was given but never took.
+
+mod channel;
+mod combine;
+mod event;
+mod mutex;
+mod notify;
+pub mod oneshot;
+mod semaphore;
+mod waiters;
+mod watch;
+
+pub use channel::{Channel, Full};
+pub use combine::{Either2, Either3, join2, join3, select2, select3};
+pub use event::{Event, Reset};
+pub use mutex::{Mutex, MutexGuard};
+pub use notify::Notify;
+pub use semaphore::{Permit, Semaphore};
+pub use watch::WatchValue;
