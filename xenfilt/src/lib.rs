@@ -1,3 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! xenfilt.sys: the filter driver.
+#![doc = include_str!("../README.md")]
 #![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod filter;
+pub mod ids;
+pub mod pnp;
