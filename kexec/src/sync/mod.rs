@@ -20,6 +20,8 @@ mod mutex;
 mod notify;
 pub mod oneshot;
 mod semaphore;
+#[cfg(test)]
+pub(crate) mod testing;
 mod waiters;
 mod watch;
 
