@@ -1,2 +1,28 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Real Xen in QEMU for tests.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod cache;
+mod closure;
+mod command;
+mod cpio;
+mod dom0;
+mod error;
+mod guest;
+mod initramfs;
+mod log;
+mod packages;
+pub mod payload;
+mod qemu;
+mod qmp;
+mod session;
+mod snapshot;
+
+pub use cache::{Cache, Lock, Progress};
+pub use dom0::{Job, Output};
+pub use error::{Error, Kind, Result};
+pub use guest::GuestConfig;
+pub use log::{GuestLine, XEN_LINE};
+pub use packages::Packages;
+pub use payload::{Payload, pack};
+pub use session::{Rig, RigConfig, Shutdown, prepare, retry_once};

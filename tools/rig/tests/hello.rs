@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The rig with guests that are a few bytes long.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Then, config, hello};
+use rig::{GuestConfig, Kind, Lock, Rig, RigConfig, Shutdown, XEN_LINE};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_pvh_guest_says_hello_and_powers_off() {
+    rig::prepare(&config()).expect("prepare");
+    let begin = Instant::now();
+    let mut rig = Rig::start(config()).expect("start");
+    let restored = begin.elapsed();
+    let image = hello("hello, rig\nRESULT answer 42\n", 0, Then::PowerOff);
+    let domid = rig.create_guest(&GuestConfig::new(image)).expect("create");
+    let created = begin.elapsed();
+    assert_eq!(rig.wait_log("^hello", SOON).expect("hello"), "hello, rig");
+    rig.wait_log("^RESULT", SOON).expect("result");
+    let printed = begin.elapsed();
+    assert_eq!(rig.result("answer").expect("log").as_deref(), Some("42"));
+    assert_eq!(rig.wait_shutdown(SOON).expect("shut down"), Shutdown::Ended);
+    let name = rig
+        .dom0_ok(&format!("xenstore-read /local/domain/{domid}/name"))
+        .expect("store");
+    assert_eq!(name.trim(), "guest");
+    rig.destroy().expect("destroy");
+    drop(rig);
+    eprintln!(
+        "restored {restored:.2?}, created {created:.2?}, printed {printed:.2?}, ended {:.2?}",
+        begin.elapsed()
+    );
+    assert!(
+        printed < Duration::from_secs(20),
+        "far from the two seconds that it takes on a quiet machine"
+    );
+}
+
+#[test]
+fn a_crash_of_the_guest_is_reported_with_its_last_line() {
+    let mut rig = Rig::start(config()).expect("start");
+    let image = hello("about to crash\n", 0, Then::Crash);
+    rig.create_guest(&GuestConfig::new(image)).expect("create");
+    let error = rig.wait_log("^never printed", SOON).expect_err("crash");
+    assert_eq!(error.kind(), Kind::Guest);
+    let text = error.to_string();
+    assert!(
+        text.contains("the guest crashed") && text.contains("about to crash"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_missing_line_is_reported_after_the_time_out() {
+    let mut rig = Rig::start(config()).expect("start");
+    let image = hello("alive\n", 0, Then::Halt);
+    rig.create_guest(&GuestConfig::new(image)).expect("create");
+    rig.wait_log("^alive", SOON).expect("alive");
+    let error = rig
+        .wait_log("^never", Duration::from_millis(300))
+        .expect_err("nothing");
+    assert!(
+        error
+            .to_string()
+            .contains("no line matched \"^never\" within 0.3 s"),
+        "{error}"
+    );
+    rig.destroy().expect("destroy");
+}
+
+#[test]
+fn a_long_line_arrives_in_one_piece() {
+    let long = "x".repeat(3 * XEN_LINE + 7);
+    let mut rig = Rig::start(config()).expect("start");
+    let image = hello(&format!("{long}\nend\n"), 0, Then::PowerOff);
+    rig.create_guest(&GuestConfig::new(image)).expect("create");
+    rig.wait_log("^end$", SOON).expect("end");
+    assert_eq!(rig.guest_log().expect("log"), [long.as_str(), "end"]);
+}
+
+#[test]
+fn an_hvm_guest_says_hello_in_place_of_its_firmware() {
+    let hvm = RigConfig {
+        hvm: true,
+        ..config()
+    };
+    rig::prepare(&hvm).expect("prepare");
+    let begin = Instant::now();
+    let mut rig = Rig::start(hvm).expect("start");
+    let image = hello("hello from hvm\n", 0, Then::PowerOff);
+    let guest = GuestConfig {
+        hvm: true,
+        ..GuestConfig::new(image)
+    };
+    rig.create_guest(&guest).expect("create");
+    rig.wait_log("^hello from hvm", SOON).expect("hello");
+    eprintln!("hvm printed {:.2?}", begin.elapsed());
+    assert_eq!(rig.wait_shutdown(SOON).expect("shut down"), Shutdown::Ended);
+    rig.destroy().expect("destroy");
+}
+
+#[test]
+fn an_hvm_guest_on_a_rig_without_device_model_is_refused() {
+    let mut rig = Rig::start(config()).expect("start");
+    let guest = GuestConfig {
+        hvm: true,
+        ..GuestConfig::new(Vec::new())
+    };
+    assert_eq!(
+        rig.create_guest(&guest).expect_err("refused").kind(),
+        Kind::Input
+    );
+}
+
+#[test]
+fn commands_run_beside_each_other_and_are_bounded() {
+    let rig = Rig::start(config()).expect("start");
+    let mut slow = rig
+        .spawn_dom0("echo one; sleep 20; echo two", Duration::from_secs(30))
+        .expect("spawn");
+    slow.wait_line("one", SOON).expect("line");
+    assert_eq!(rig.dom0("exit 3", SOON).expect("run").code, Some(3));
+    assert_eq!(
+        rig.dom0("echo out; echo err >&2", SOON).expect("run").text,
+        "out\nerr\n"
+    );
+    assert_eq!(
+        rig.dom0("sleep 20", Duration::from_millis(500))
+            .expect("run")
+            .code,
+        None
+    );
+    rig.kill_dom0(&slow).expect("kill");
+    assert_eq!(slow.finish(SOON).expect("end").code, None);
+    assert_eq!(slow.lines().expect("lines"), ["one"]);
+}
+
+#[test]
+fn files_go_to_dom0_and_back() {
+    let mut rig = Rig::start(config()).expect("start");
+    let data: Vec<u8> = (0..3_000_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    rig.upload(&[("a/first", b"one"), ("second", &data)])
+        .expect("upload");
+    rig.upload(&[("third", b"three")]).expect("upload again");
+    assert_eq!(
+        rig.dom0_ok("cat /job/a/first /job/third").expect("cat"),
+        "onethree"
+    );
+    let back = std::env::temp_dir().join(format!("rig-back-{}", std::process::id()));
+    rig.download("/job/second", &back).expect("download");
+    let same = std::fs::read(&back).expect("read") == data;
+    std::fs::remove_file(&back).expect("remove");
+    assert!(same, "the file changed on its way");
+}
+
+#[test]
+fn a_guest_that_is_no_elf_file_is_refused_by_name() {
+    let mut rig = Rig::start(config()).expect("start");
+    let error = rig
+        .create_guest(&GuestConfig::new(b"not an image".to_vec()))
+        .expect_err("refused");
+    assert_eq!(error.kind(), Kind::Dom0);
+    assert!(error.to_string().contains("xl create"), "{error}");
+}
+
+#[test]
+fn a_second_run_is_told_who_holds_the_rig() {
+    let rig = Rig::start(config()).expect("start");
+    let error = Lock::take_within(&config().cache, Duration::ZERO).expect_err("busy");
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(
+        error.to_string().contains(&std::process::id().to_string()),
+        "{error}"
+    );
+    drop(rig);
+}
+
+#[test]
+fn instructions_are_counted_exactly() {
+    let config = RigConfig {
+        icount: true,
+        ..config()
+    };
+    let mut rig = Rig::start(config).expect("start");
+    let image = hello("counted\n", 10, Then::PowerOff);
+    let begin = Instant::now();
+    rig.create_guest(&GuestConfig::new(image)).expect("create");
+    rig.wait_log("^counted", SOON).expect("hello");
+    eprintln!("icount printed {:.2?}", begin.elapsed());
+}
