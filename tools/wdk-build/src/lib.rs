@@ -119,7 +119,7 @@ impl Config {
     /// A subset other than [`ApiSubset::Base`] and [`ApiSubset::Wdf`] isn't offered.
     pub fn headers(&self, subset: ApiSubset) -> Result<impl Iterator<Item = String>, ConfigError> {
         let list: &[&str] = match subset {
-            ApiSubset::Base => &["ntifs.h", "ntddk.h", "ntstrsafe.h", "wdmguid.h"],
+            ApiSubset::Base => &["ntifs.h", "ntddk.h", "ntstrsafe.h"],
             ApiSubset::Wdf => &[],
             other => return Err(ConfigError::Subset(other)),
         };
@@ -138,7 +138,6 @@ impl Config {
                 text.push_str(&format!("#include \"{header}\"\n"));
             }
         }
-        text.push_str(include_str!("after.h"));
         Ok(text)
     }
 

@@ -1,3 +1,67 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The project's two commands.
-fn main() {}
+//! The project's commands: `cargo xtask --help` lists them.
+//!
+//! Every command does what it needs first: `run` and `test` set the machine up and build.
+
+mod build;
+mod dump;
+mod package;
+mod run;
+mod setup;
+mod test;
+mod util;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Build, package, run and test the Xen bus drivers"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find missing Debian packages and offer to install them
+    Setup(setup::Args),
+    /// Build and check the driver images
+    Build(build::Args),
+    /// Stamp the INF and gather the driver package
+    Package(package::Args),
+    /// Run the sample driver on a real Xen and tell what it did
+    Run(run::Args),
+    /// Run every test
+    Test(test::Args),
+    /// Print the state of the bus from a memory image
+    Dump(dump::Args),
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = build::link::wrapped() {
+        return code;
+    }
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Setup(args) => setup::main(&args),
+        Command::Build(args) => build::main(&args),
+        Command::Package(args) => package::main(&args),
+        Command::Run(args) => run::main(&args),
+        Command::Test(args) => test::main(&args),
+        Command::Dump(args) => dump::main(&args),
+    }
+}
