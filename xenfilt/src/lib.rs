@@ -8,4 +8,5 @@ extern crate std;
 
 pub mod filter;
 pub mod ids;
+pub mod params;
 pub mod pnp;
