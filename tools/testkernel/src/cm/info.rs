@@ -23,7 +23,8 @@ struct Builder(Vec<u8>);
 
 impl Builder {
     fn u32(mut self, value: usize) -> Self {
-        self.0.extend(u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
+        self.0
+            .extend(u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
         self
     }
 
@@ -38,7 +39,8 @@ impl Builder {
     }
 
     fn text(mut self, text: &[u16]) -> Self {
-        self.0.extend(text.iter().flat_map(|unit| unit.to_le_bytes()));
+        self.0
+            .extend(text.iter().flat_map(|unit| unit.to_le_bytes()));
         self
     }
 
@@ -48,7 +50,10 @@ impl Builder {
     }
 
     fn image(self, fixed: usize) -> Image {
-        Image { bytes: self.0, fixed }
+        Image {
+            bytes: self.0,
+            fixed,
+        }
     }
 }
 
@@ -81,9 +86,22 @@ pub(crate) fn key(registry: &Registry, id: KeyId, class: u32) -> Result<Image> {
         1 => head.u32(0xFFFF_FFFF).u32(0).u32(bytes).text(name).image(24),
         2 => {
             let children = key.children.iter().filter_map(|id| registry.key(*id).ok());
-            let name_length = children.map(|child| 2 * child.name.len()).max().unwrap_or(0);
-            let value_name = key.values.iter().map(|value| 2 * value.name.len()).max().unwrap_or(0);
-            let data = key.values.iter().map(|value| value.data.len()).max().unwrap_or(0);
+            let name_length = children
+                .map(|child| 2 * child.name.len())
+                .max()
+                .unwrap_or(0);
+            let value_name = key
+                .values
+                .iter()
+                .map(|value| 2 * value.name.len())
+                .max()
+                .unwrap_or(0);
+            let data = key
+                .values
+                .iter()
+                .map(|value| value.data.len())
+                .max()
+                .unwrap_or(0);
             head.u32(0xFFFF_FFFF)
                 .u32(0)
                 .u32(key.children.len())
@@ -108,7 +126,12 @@ pub(crate) fn value(value: &Value, class: u32) -> Result<Image> {
     let kind = value.kind as usize;
     let length = value.data.len();
     Ok(match class {
-        0 => Builder::default().u32(0).u32(kind).u32(bytes).text(&value.name).image(12),
+        0 => Builder::default()
+            .u32(0)
+            .u32(kind)
+            .u32(bytes)
+            .text(&value.name)
+            .image(12),
         1 | 3 => {
             let align = if class == 1 { 4 } else { 8 };
             let at = if length == 0 {
@@ -116,13 +139,27 @@ pub(crate) fn value(value: &Value, class: u32) -> Result<Image> {
             } else {
                 (20 + bytes).next_multiple_of(align)
             };
-            let head = Builder::default().u32(0).u32(kind).u32(at).u32(length).u32(bytes);
+            let head = Builder::default()
+                .u32(0)
+                .u32(kind)
+                .u32(at)
+                .u32(length)
+                .u32(bytes);
             let head = head.text(&value.name);
             let head = if length == 0 { head } else { head.align(align) };
             head.data(&value.data).image(20)
         }
-        2 => Builder::default().u32(0).u32(kind).u32(length).data(&value.data).image(12),
-        4 => Builder::default().u32(kind).u32(length).data(&value.data).image(8),
+        2 => Builder::default()
+            .u32(0)
+            .u32(kind)
+            .u32(length)
+            .data(&value.data)
+            .image(12),
+        4 => Builder::default()
+            .u32(kind)
+            .u32(length)
+            .data(&value.data)
+            .image(8),
         _ => return Err(status::INVALID_INFO_CLASS),
     })
 }
@@ -134,10 +171,16 @@ mod tests {
 
     fn sample() -> (Registry, KeyId) {
         let mut registry = Registry::new();
-        let id = registry.create_all(&wide(r"\Registry\Machine\Key")).unwrap();
+        let id = registry
+            .create_all(&wide(r"\Registry\Machine\Key"))
+            .unwrap();
         registry.create(Some(id), &wide("Sub"), false, 0).unwrap();
-        registry.create(Some(id), &wide("Longer"), false, 0).unwrap();
-        registry.set(id, &wide("Value"), 4, &[1, 2, 3, 4], 7).unwrap();
+        registry
+            .create(Some(id), &wide("Longer"), false, 0)
+            .unwrap();
+        registry
+            .set(id, &wide("Value"), 4, &[1, 2, 3, 4], 7)
+            .unwrap();
         (registry, id)
     }
 
@@ -172,7 +215,10 @@ mod tests {
     fn full_information_counts_keys_and_values_and_gives_byte_lengths() {
         let (registry, id) = sample();
         let mut buffer = [0; 48];
-        assert_eq!(key(&registry, id, 2).unwrap().store(&mut buffer), (status::SUCCESS, 44));
+        assert_eq!(
+            key(&registry, id, 2).unwrap().store(&mut buffer),
+            (status::SUCCESS, 44)
+        );
         assert_eq!(number(&buffer, 0x14), 2, "subkeys");
         assert_eq!(number(&buffer, 0x18), 12, "longest subkey name");
         assert_eq!(number(&buffer, 0x20), 1, "values");
@@ -196,7 +242,13 @@ mod tests {
         let (registry, id) = sample();
         let mut buffer = [0; 64];
         let (code, size) = key(&registry, id, 3).unwrap().store(&mut buffer);
-        assert_eq!((code, size as usize), (0, 4 + 2 * r"\Registry\Machine\Key".len()));
-        assert_eq!(key(&registry, id, 99).unwrap_err(), status::INVALID_INFO_CLASS);
+        assert_eq!(
+            (code, size as usize),
+            (0, 4 + 2 * r"\Registry\Machine\Key".len())
+        );
+        assert_eq!(
+            key(&registry, id, 99).unwrap_err(),
+            status::INVALID_INFO_CLASS
+        );
     }
 }

@@ -37,7 +37,9 @@ fn entry(registry: &mut Registry, line: &str) -> Result<(), String> {
         ["V", path, name, kind, data] => (path, Some((name, kind, data))),
         _ => return Err("not an entry".to_string()),
     };
-    let key = registry.create_all(&wide(path)).map_err(|_| format!("bad key {path}"))?;
+    let key = registry
+        .create_all(&wide(path))
+        .map_err(|_| format!("bad key {path}"))?;
     if let Some((name, kind, data)) = value {
         let (kind, data) = convert(kind, data)?;
         registry
@@ -68,7 +70,10 @@ fn convert(kind: &str, data: &str) -> Result<(u32, Vec<u8>), String> {
 }
 
 fn terminated(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+    text.encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes)
+        .collect()
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -88,7 +93,10 @@ fn hex(text: &str) -> Result<Vec<u8>, String> {
         let text = core::str::from_utf8(pair).ok()?;
         u8::from_str_radix(text, 16).ok()
     };
-    digits.chunks(2).map(|two| pair(two).ok_or_else(|| format!("{text} is not hex"))).collect()
+    digits
+        .chunks(2)
+        .map(|two| pair(two).ok_or_else(|| format!("{text} is not hex")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -114,7 +122,10 @@ mod tests {
         };
         assert_eq!(data("Text"), (1, terminated("hi there")));
         assert_eq!(data("Empty"), (1, [0, 0].to_vec()));
-        assert_eq!(data("Many"), (7, [b'x', 0, 0, 0, b'y', 0, 0, 0, 0, 0].to_vec()));
+        assert_eq!(
+            data("Many"),
+            (7, [b'x', 0, 0, 0, b'y', 0, 0, 0, 0, 0].to_vec())
+        );
         assert_eq!(data("Num"), (4, [16, 0, 0, 0].to_vec()));
         assert_eq!(data("Big"), (11, [17, 0, 0, 0, 0, 0, 0, 0].to_vec()));
         assert_eq!(data("Raw"), (3, [1, 255].to_vec()));
@@ -124,7 +135,10 @@ mod tests {
     fn a_bad_line_is_named() {
         let mut registry = Registry::new();
         let fails = |registry: &mut Registry, text| load(registry, text).unwrap_err();
-        assert_eq!(fails(&mut registry, "\nwhat"), "registry.txt line 2: not an entry");
+        assert_eq!(
+            fails(&mut registry, "\nwhat"),
+            "registry.txt line 2: not an entry"
+        );
         assert!(fails(&mut registry, "V\t\\Registry\\A\tn\tdword\tzz").contains("not a number"));
         assert!(fails(&mut registry, "V\t\\Registry\\A\tn\tdword\t0x1ffffffff").contains("large"));
         assert!(fails(&mut registry, "V\t\\Registry\\A\tn\tblob\t0").contains("unknown type"));

@@ -13,6 +13,18 @@ use super::status;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct KeyId(usize);
 
+impl KeyId {
+    /// The number that a handle carries.
+    pub(crate) fn number(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The key of a handle's number.
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self(number as usize)
+    }
+}
+
 /// One value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Value {
@@ -70,7 +82,10 @@ fn same(left: &[u16], right: &[u16]) -> bool {
 }
 
 fn order(left: &[u16], right: &[u16]) -> core::cmp::Ordering {
-    left.iter().copied().map(upper).cmp(right.iter().copied().map(upper))
+    left.iter()
+        .copied()
+        .map(upper)
+        .cmp(right.iter().copied().map(upper))
 }
 
 impl Registry {
@@ -110,11 +125,17 @@ impl Registry {
 
     /// Returns a key that still exists.
     pub(crate) fn key(&self, id: KeyId) -> Result<&Key> {
-        self.keys.get(id.0).filter(|key| !key.deleted).ok_or(status::KEY_DELETED)
+        self.keys
+            .get(id.0)
+            .filter(|key| !key.deleted)
+            .ok_or(status::KEY_DELETED)
     }
 
     fn key_mut(&mut self, id: KeyId) -> Result<&mut Key> {
-        self.keys.get_mut(id.0).filter(|key| !key.deleted).ok_or(status::KEY_DELETED)
+        self.keys
+            .get_mut(id.0)
+            .filter(|key| !key.deleted)
+            .ok_or(status::KEY_DELETED)
     }
 
     fn child(&self, parent: KeyId, name: &[u16]) -> Option<KeyId> {
@@ -164,7 +185,12 @@ impl Registry {
                 None if self.keys[at.0].volatile && !volatile => {
                     return Err(status::CHILD_MUST_BE_VOLATILE);
                 }
-                None => return Ok((self.add(Some(at), part, volatile, now), Disposition::Created)),
+                None => {
+                    return Ok((
+                        self.add(Some(at), part, volatile, now),
+                        Disposition::Created,
+                    ));
+                }
             };
         }
         Ok((at, Disposition::Opened))
@@ -208,7 +234,14 @@ impl Registry {
     }
 
     /// Creates or replaces a value.
-    pub(crate) fn set(&mut self, id: KeyId, name: &[u16], kind: u32, data: &[u8], now: i64) -> Result {
+    pub(crate) fn set(
+        &mut self,
+        id: KeyId,
+        name: &[u16],
+        kind: u32,
+        data: &[u8],
+        now: i64,
+    ) -> Result {
         let key = self.key_mut(id)?;
         key.written = now;
         match key.values.iter_mut().find(|value| same(&value.name, name)) {
@@ -216,7 +249,11 @@ impl Registry {
                 value.kind = kind;
                 value.data = data.to_vec();
             }
-            None => key.values.push(Value { name: name.to_vec(), kind, data: data.to_vec() }),
+            None => key.values.push(Value {
+                name: name.to_vec(),
+                kind,
+                data: data.to_vec(),
+            }),
         }
         Ok(())
     }
@@ -253,7 +290,8 @@ impl Registry {
 }
 
 fn parts(path: &[u16]) -> impl Iterator<Item = &[u16]> {
-    path.split(|unit| *unit == u16::from(b'\\')).filter(|part| !part.is_empty())
+    path.split(|unit| *unit == u16::from(b'\\'))
+        .filter(|part| !part.is_empty())
 }
 
 /// Converts a string to UTF-16.
@@ -267,7 +305,9 @@ mod tests {
 
     fn filled() -> (Registry, KeyId) {
         let mut registry = Registry::new();
-        let id = registry.create_all(&wide(r"\Registry\Machine\SYSTEM\Services\xen")).unwrap();
+        let id = registry
+            .create_all(&wide(r"\Registry\Machine\SYSTEM\Services\xen"))
+            .unwrap();
         (registry, id)
     }
 
@@ -276,7 +316,9 @@ mod tests {
         let (registry, id) = filled();
         let path = wide(r"\REGISTRY\machine\System\SERVICES\Xen\");
         assert_eq!(registry.open(None, &path), Ok(id));
-        let services = registry.open(None, &wide(r"\registry\machine\system\services")).unwrap();
+        let services = registry
+            .open(None, &wide(r"\registry\machine\system\services"))
+            .unwrap();
         assert_eq!(registry.open(Some(services), &wide("XEN")), Ok(id));
         assert_eq!(registry.open(Some(services), &[]), Ok(services));
     }
@@ -285,8 +327,14 @@ mod tests {
     fn what_is_missing_is_not_found_and_bad_syntax_is_said_so() {
         let (registry, id) = filled();
         let open = |path| registry.open(None, &wide(path));
-        assert_eq!(open(r"\Registry\Machine\None"), Err(status::OBJECT_NAME_NOT_FOUND));
-        assert_eq!(open(r"\Registry\None\xen"), Err(status::OBJECT_NAME_NOT_FOUND));
+        assert_eq!(
+            open(r"\Registry\Machine\None"),
+            Err(status::OBJECT_NAME_NOT_FOUND)
+        );
+        assert_eq!(
+            open(r"\Registry\None\xen"),
+            Err(status::OBJECT_NAME_NOT_FOUND)
+        );
         assert_eq!(open("Registry"), Err(status::OBJECT_PATH_SYNTAX_BAD));
         assert_eq!(
             registry.open(Some(id), &wide(r"\Parameters")),
@@ -297,7 +345,9 @@ mod tests {
     #[test]
     fn create_makes_only_the_last_part() {
         let (mut registry, id) = filled();
-        let (made, how) = registry.create(Some(id), &wide("Parameters"), false, 1).unwrap();
+        let (made, how) = registry
+            .create(Some(id), &wide("Parameters"), false, 1)
+            .unwrap();
         assert_eq!(how, Disposition::Created);
         assert_eq!(
             registry.create(Some(id), &wide("PARAMETERS"), false, 2),
@@ -328,10 +378,23 @@ mod tests {
         registry.set(id, &wide("ONE"), 1, &[3, 0], 0).unwrap();
         let key = registry.key(id).unwrap();
         assert_eq!(key.values.len(), 2);
-        assert_eq!(key.values[0], Value { name: wide("One"), kind: 1, data: [3, 0].to_vec() });
+        assert_eq!(
+            key.values[0],
+            Value {
+                name: wide("One"),
+                kind: 1,
+                data: [3, 0].to_vec()
+            }
+        );
         registry.unset(id, &wide("one"), 0).unwrap();
-        assert_eq!(registry.unset(id, &wide("one"), 0), Err(status::OBJECT_NAME_NOT_FOUND));
-        assert_eq!(registry.value(id, &wide("one")), Err(status::OBJECT_NAME_NOT_FOUND));
+        assert_eq!(
+            registry.unset(id, &wide("one"), 0),
+            Err(status::OBJECT_NAME_NOT_FOUND)
+        );
+        assert_eq!(
+            registry.value(id, &wide("one")),
+            Err(status::OBJECT_NAME_NOT_FOUND)
+        );
     }
 
     #[test]
@@ -341,8 +404,11 @@ mod tests {
             registry.create(Some(id), &wide(name), false, 0).unwrap();
         }
         let key = registry.key(id).unwrap();
-        let names: Vec<_> =
-            key.children.iter().map(|id| registry.key(*id).unwrap().name.clone()).collect();
+        let names: Vec<_> = key
+            .children
+            .iter()
+            .map(|id| registry.key(*id).unwrap().name.clone())
+            .collect();
         assert_eq!(names, [wide("alpha"), wide("Beta"), wide("zeta")]);
     }
 
@@ -352,7 +418,10 @@ mod tests {
         let (child, _) = registry.create(Some(id), &wide("child"), false, 0).unwrap();
         assert_eq!(registry.delete(id), Err(status::CANNOT_DELETE));
         registry.delete(child).unwrap();
-        assert_eq!(registry.set(child, &wide("v"), 4, &[0], 0), Err(status::KEY_DELETED));
+        assert_eq!(
+            registry.set(child, &wide("v"), 4, &[0], 0),
+            Err(status::KEY_DELETED)
+        );
         assert_eq!(
             registry.open(Some(id), &wide("child")),
             Err(status::OBJECT_NAME_NOT_FOUND)

@@ -33,11 +33,17 @@ fn at<U: Unit>(text: Ptr, index: usize) -> u32 {
 }
 
 fn length<U: Unit>(text: Ptr, limit: usize) -> usize {
-    (0..limit).find(|index| at::<U>(text, *index) == 0).unwrap_or(limit)
+    (0..limit)
+        .find(|index| at::<U>(text, *index) == 0)
+        .unwrap_or(limit)
 }
 
 fn fold(unit: u32) -> u32 {
-    if (0x41..=0x5A).contains(&unit) { unit + 0x20 } else { unit }
+    if (0x41..=0x5A).contains(&unit) {
+        unit + 0x20
+    } else {
+        unit
+    }
 }
 
 fn compare<U: Unit>(left: Ptr, right: Ptr, limit: usize, map: fn(u32) -> u32) -> i32 {
@@ -62,7 +68,11 @@ fn find<U: Unit>(text: Ptr, what: u32, last: bool) -> Ptr {
     let length = length::<U>(text, usize::MAX);
     let mut all = 0..=length;
     let matches = |index: &usize| at::<U>(text, *index) == wanted;
-    let found = if last { all.rev().find(matches) } else { all.find(matches) };
+    let found = if last {
+        all.rev().find(matches)
+    } else {
+        all.find(matches)
+    };
     found.map_or(Ptr::NULL, |index| text.add(index * U::SIZE))
 }
 
@@ -119,7 +129,11 @@ fn parse(text: Ptr, end: Ptr, base: u32) -> Number {
         }
     }
     let base = if base == 0 { 10 } else { base };
-    let mut number = Number { magnitude: 0, negative: sign == b'-', overflow: false };
+    let mut number = Number {
+        magnitude: 0,
+        negative: sign == b'-',
+        overflow: false,
+    };
     let first = index;
     if (2..=36).contains(&base) {
         while let Some(value) = digit(index, base) {
@@ -133,7 +147,14 @@ fn parse(text: Ptr, end: Ptr, base: u32) -> Number {
         }
     }
     if !end.is_null() {
-        end.set(0, if index == first { text } else { text.add(index) });
+        end.set(
+            0,
+            if index == first {
+                text
+            } else {
+                text.add(index)
+            },
+        );
     }
     number
 }
@@ -152,9 +173,17 @@ fn parse_unsigned(text: Ptr, end: Ptr, base: u32, limit: u64) -> u64 {
 fn parse_signed(text: Ptr, end: Ptr, base: u32, limit: i64) -> i64 {
     let number = parse(text, end, base);
     let most = limit as u64 + u64::from(number.negative);
-    let magnitude = if number.overflow { most } else { number.magnitude.min(most) };
+    let magnitude = if number.overflow {
+        most
+    } else {
+        number.magnitude.min(most)
+    };
     let value = magnitude as i64;
-    if number.negative { value.wrapping_neg() } else { value }
+    if number.negative {
+        value.wrapping_neg()
+    } else {
+        value
+    }
 }
 
 pub(super) extern "win64" fn memcpy(to: Ptr, from: Ptr, count: usize) -> Ptr {
@@ -169,7 +198,13 @@ pub(super) extern "win64" fn memset(to: Ptr, value: u32, count: usize) -> Ptr {
 
 pub(super) extern "win64" fn memcmp(left: Ptr, right: Ptr, count: usize) -> i32 {
     let differ = (0..count).find(|i| left.get::<u8>(*i) != right.get::<u8>(*i));
-    differ.map_or(0, |i| if left.get::<u8>(i) < right.get::<u8>(i) { -1 } else { 1 })
+    differ.map_or(0, |i| {
+        if left.get::<u8>(i) < right.get::<u8>(i) {
+            -1
+        } else {
+            1
+        }
+    })
 }
 
 pub(super) extern "win64" fn memchr(text: Ptr, what: u32, count: usize) -> Ptr {
@@ -226,7 +261,11 @@ pub(super) extern "win64" fn atoi64(text: Ptr) -> i64 {
 }
 
 pub(super) extern "win64" fn toupper(c: u32) -> u32 {
-    if (0x61..=0x7A).contains(&c) { c - 0x20 } else { c }
+    if (0x61..=0x7A).contains(&c) {
+        c - 0x20
+    } else {
+        c
+    }
 }
 
 pub(super) extern "win64" fn tolower(c: u32) -> u32 {
@@ -318,7 +357,10 @@ mod tests {
         assert_eq!(strtoui64(p(text), at, 0), 0x1f);
         assert_eq!(end, p(text).add(5));
         assert_eq!(strtoui64(p(b"077\0"), Ptr::NULL, 0), 63);
-        assert_eq!(strtoui64(p(b"99999999999999999999\0"), Ptr::NULL, 10), u64::MAX);
+        assert_eq!(
+            strtoui64(p(b"99999999999999999999\0"), Ptr::NULL, 10),
+            u64::MAX
+        );
         assert_eq!(strtoul(p(b"-1\0"), Ptr::NULL, 10), u32::MAX);
         assert_eq!(strtol(p(b"-2147483649\0"), Ptr::NULL, 10), i32::MIN);
         assert_eq!(atoi(p(b"-42x\0")), -42);
@@ -329,7 +371,13 @@ mod tests {
 
     #[test]
     fn character_tests_are_those_of_ascii() {
-        assert_eq!((isdigit(0x35), isdigit(0x61), isprint(0x1F), isprint(0x7E)), (1, 0, 0, 1));
-        assert_eq!((toupper(0x61), tolower(0x5A), isdigit(0x130)), (0x41, 0x7A, 0));
+        assert_eq!(
+            (isdigit(0x35), isdigit(0x61), isprint(0x1F), isprint(0x7E)),
+            (1, 0, 0, 1)
+        );
+        assert_eq!(
+            (toupper(0x61), tolower(0x5A), isdigit(0x130)),
+            (0x41, 0x7A, 0)
+        );
     }
 }

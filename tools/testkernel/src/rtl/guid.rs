@@ -4,24 +4,29 @@
 /// A GUID as it lies in memory.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Guid {
+pub struct Guid {
     /// The first group.
-    pub(crate) data1: u32,
+    pub data1: u32,
     /// The second group.
-    pub(crate) data2: u16,
+    pub data2: u16,
     /// The third group.
-    pub(crate) data3: u16,
+    pub data3: u16,
     /// The fourth and fifth group.
-    pub(crate) data4: [u8; 8],
+    pub data4: [u8; 8],
 }
 
 /// Length of the text form, without a terminator.
-pub(crate) const TEXT_LENGTH: usize = 38;
+pub const TEXT_LENGTH: usize = 38;
 
 impl Guid {
     /// Makes a GUID from its groups.
-    pub(crate) const fn new(data1: u32, data2: u16, data3: u16, data4: [u8; 8]) -> Self {
-        Self { data1, data2, data3, data4 }
+    pub const fn new(data1: u32, data2: u16, data3: u16, data4: [u8; 8]) -> Self {
+        Self {
+            data1,
+            data2,
+            data3,
+            data4,
+        }
     }
 
     fn bytes(&self) -> [u8; 16] {
@@ -34,7 +39,7 @@ impl Guid {
     }
 
     /// Writes `{8-4-4-4-12}` in upper-case digits.
-    pub(crate) fn to_text(self) -> [u8; TEXT_LENGTH] {
+    pub fn to_text(self) -> [u8; TEXT_LENGTH] {
         let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble & 15)];
         let mut text = [b'-'; TEXT_LENGTH];
         text[0] = b'{';
@@ -47,11 +52,18 @@ impl Guid {
     }
 
     /// Parses the text form.
-    pub(crate) fn from_text(text: &[u16]) -> Option<Self> {
+    pub fn from_text(text: &[u16]) -> Option<Self> {
         if text.len() != TEXT_LENGTH {
             return None;
         }
-        let fixed = [(0, b'{'), (9, b'-'), (14, b'-'), (19, b'-'), (24, b'-'), (37, b'}')];
+        let fixed = [
+            (0, b'{'),
+            (9, b'-'),
+            (14, b'-'),
+            (19, b'-'),
+            (24, b'-'),
+            (37, b'}'),
+        ];
         if fixed.iter().any(|(at, c)| text[*at] != u16::from(*c)) {
             return None;
         }
@@ -90,16 +102,26 @@ mod tests {
 
     #[test]
     fn the_text_form_round_trips() {
-        let guid = Guid::new(0x496B_8280, 0x6F25, 0x11D0, [0xBE, 0xAF, 8, 0, 0x2B, 0xE2, 9, 0x2F]);
+        let guid = Guid::new(
+            0x496B_8280,
+            0x6F25,
+            0x11D0,
+            [0xBE, 0xAF, 8, 0, 0x2B, 0xE2, 9, 0x2F],
+        );
         let text = guid.to_text();
         assert_eq!(&text, b"{496B8280-6F25-11D0-BEAF-08002BE2092F}");
-        let units: Vec<u16> = text.iter().map(|c| u16::from(c.to_ascii_lowercase())).collect();
+        let units: Vec<u16> = text
+            .iter()
+            .map(|c| u16::from(c.to_ascii_lowercase()))
+            .collect();
         assert_eq!(Guid::from_text(&units), Some(guid));
     }
 
     #[test]
     fn malformed_text_is_refused() {
-        let mut units: Vec<u16> = b"{496B8280-6F25-11D0-BEAF-08002BE2092F}".map(u16::from).to_vec();
+        let mut units: Vec<u16> = b"{496B8280-6F25-11D0-BEAF-08002BE2092F}"
+            .map(u16::from)
+            .to_vec();
         assert!(Guid::from_text(&units[1..]).is_none());
         units[3] = u16::from(b'g');
         assert!(Guid::from_text(&units).is_none());

@@ -222,17 +222,28 @@ fn convert(out: &mut Counter<'_>, spec: Spec, kind: u16, wide: bool, args: &mut 
         b'x' | b'X' => {
             let value = unsigned(args.next(), spec.size);
             let prefix = [b'0', letter];
-            let prefix = if spec.alternate && value != 0 { &prefix[..] } else { &[] };
+            let prefix = if spec.alternate && value != 0 {
+                &prefix[..]
+            } else {
+                &[]
+            };
             integer(out, spec, value, 16, letter == b'X', prefix);
         }
         b'p' => {
-            let spec = Spec { precision: Some(16), ..spec };
+            let spec = Spec {
+                precision: Some(16),
+                ..spec
+            };
             integer(out, spec, args.next(), 16, true, &[]);
         }
         b'c' | b'C' => {
             let wide = is_wide(spec.size, letter == b'C', wide);
             let value = args.next();
-            let unit = if wide { value as u16 } else { u16::from(value as u8) };
+            let unit = if wide {
+                value as u16
+            } else {
+                u16::from(value as u8)
+            };
             field(out, spec, 1, |out| out.put(unit));
         }
         b's' | b'S' => {
@@ -246,7 +257,11 @@ fn convert(out: &mut Counter<'_>, spec: Spec, kind: u16, wide: bool, args: &mut 
             let (address, bytes) = if counted == 0 {
                 (0, 0)
             } else {
-                (args.pointer(counted + 8), usize::from(args.word(counted)))
+                let length = [args.byte(counted), args.byte(counted + 1)];
+                (
+                    args.pointer(counted + 8),
+                    usize::from(u16::from_le_bytes(length)),
+                )
             };
             let units = if wide { bytes / 2 } else { bytes };
             string(out, spec, address, units, wide, args);
@@ -313,8 +328,8 @@ fn integer(out: &mut Counter<'_>, spec: Spec, value: u64, base: u64, upper: bool
         count += 1;
         rest /= base;
     }
-    let octal = usize::from(base == 8 && spec.alternate);
-    let minimum = spec.precision.unwrap_or(1).max(count + octal * usize::from(count != 0));
+    let octal = usize::from(base == 8 && spec.alternate && count != 0);
+    let minimum = spec.precision.unwrap_or(1).max(count + octal);
     let zeros = minimum - count;
     let length = prefix.len() + minimum;
     // The zero flag pads after the sign and is off once there is a precision.
@@ -347,7 +362,9 @@ fn string(
     if address == 0 && (units == usize::MAX || units == 0) {
         let null = b"(null)";
         let text = &null[..limit.min(null.len())];
-        field(out, spec, text.len(), |out| text.iter().for_each(|c| out.put(u16::from(*c))));
+        field(out, spec, text.len(), |out| {
+            text.iter().for_each(|c| out.put(u16::from(*c)))
+        });
         return;
     }
     let unit = |index: usize| {
@@ -362,7 +379,9 @@ fn string(
     while length < most && (units != usize::MAX || unit(length) != 0) {
         length += 1;
     }
-    field(out, spec, length, |out| (0..length).for_each(|index| out.put(unit(index))));
+    field(out, spec, length, |out| {
+        (0..length).for_each(|index| out.put(unit(index)))
+    });
 }
 
 /// A sink over a byte buffer with the run-time's truncation rule.
@@ -382,7 +401,11 @@ impl<'a> NarrowBuffer<'a> {
         if let Some(end) = self.buffer.get_mut(self.used) {
             *end = 0;
         }
-        if self.used > self.buffer.len() { -1 } else { self.used as i32 }
+        if self.used > self.buffer.len() {
+            -1
+        } else {
+            self.used as i32
+        }
     }
 
     /// Returns the text so far.
@@ -417,7 +440,11 @@ impl<'a> WideBuffer<'a> {
         if let Some(end) = self.buffer.get_mut(self.used) {
             *end = 0;
         }
-        if self.used > self.buffer.len() { -1 } else { self.used as i32 }
+        if self.used > self.buffer.len() {
+            -1
+        } else {
+            self.used as i32
+        }
     }
 }
 
@@ -448,7 +475,11 @@ mod tests {
 
     impl Fake {
         fn of(slots: &[u64]) -> Self {
-            Self { slots: slots.to_vec(), top: 0x1000, ..Self::default() }
+            Self {
+                slots: slots.to_vec(),
+                top: 0x1000,
+                ..Self::default()
+            }
         }
 
         fn place(&mut self, bytes: &[u8]) -> u64 {
@@ -461,7 +492,11 @@ mod tests {
         }
 
         fn wide(&mut self, text: &str) -> u64 {
-            let bytes: Vec<u8> = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+            let bytes: Vec<u8> = text
+                .encode_utf16()
+                .chain([0])
+                .flat_map(u16::to_le_bytes)
+                .collect();
             self.place(&bytes)
         }
 
@@ -482,7 +517,9 @@ mod tests {
             u16::from_le_bytes([self.memory[&address], self.memory[&(address + 1)]])
         }
         fn pointer(&self, address: u64) -> u64 {
-            (0..8).fold(0, |sum, i| sum | u64::from(self.memory[&(address + i)]) << (8 * i))
+            (0..8).fold(0, |sum, i| {
+                sum | u64::from(self.memory[&(address + i)]) << (8 * i)
+            })
         }
     }
 
@@ -535,7 +572,10 @@ mod tests {
         let narrow = args.place(b"abc\0");
         let wide = args.wide("wide");
         args.slots = std::vec![narrow, wide, wide, narrow, wide, narrow];
-        assert_eq!(run("%s %S %ws %hs %.2ls %5s", &mut args), "abc wide wide abc wi   abc");
+        assert_eq!(
+            run("%s %S %ws %hs %.2ls %5s", &mut args),
+            "abc wide wide abc wi   abc"
+        );
 
         let mut args = Fake::of(&[]);
         let text = args.wide("counted");

@@ -73,12 +73,20 @@ fn init(string: Ptr, source: Ptr, length: usize, unit: usize) {
 }
 
 pub(super) extern "win64" fn init_ansi(string: Ptr, source: Ptr) {
-    let length = if source.is_null() { 0 } else { super::crt::strlen(source) };
+    let length = if source.is_null() {
+        0
+    } else {
+        super::crt::strlen(source)
+    };
     init(string, source, length, 1);
 }
 
 pub(super) extern "win64" fn init_unicode(string: Ptr, source: Ptr) {
-    let length = if source.is_null() { 0 } else { super::crt::wcslen(source) };
+    let length = if source.is_null() {
+        0
+    } else {
+        super::crt::wcslen(source)
+    };
     init(string, source, length, 2);
 }
 
@@ -92,12 +100,13 @@ pub(super) extern "win64" fn ansi_to_unicode(to: Ptr, from: Ptr, allocate: u8) -
 }
 
 pub(super) extern "win64" fn unicode_to_ansi(to: Ptr, from: Ptr, allocate: u8) -> i32 {
-    let mut text: Vec<u8> =
-        from.unicode_units().iter().map(|unit| u8::try_from(*unit).unwrap_or(b'?')).collect();
+    let mut text: Vec<u8> = from
+        .unicode_units()
+        .iter()
+        .map(|unit| u8::try_from(*unit).unwrap_or(b'?'))
+        .collect();
     text.push(0);
-    status(
-        target(to, text.len() - 1, text.len(), allocate).map(|buffer| buffer.copy_from(&text)),
-    )
+    status(target(to, text.len() - 1, text.len(), allocate).map(|buffer| buffer.copy_from(&text)))
 }
 
 fn convert_case(to: Ptr, from: Ptr, allocate: u8, map: fn(u16) -> u16) -> i32 {
@@ -167,7 +176,11 @@ fn compare<T: Ord>(left: &[T], right: &[T]) -> i32 {
 }
 
 fn units(string: Ptr, ignore_case: u8) -> Vec<u16> {
-    let map = if ignore_case != 0 { upcase } else { |unit| unit };
+    let map = if ignore_case != 0 {
+        upcase
+    } else {
+        |unit| unit
+    };
     string.unicode_units().into_iter().map(map).collect()
 }
 
@@ -232,10 +245,20 @@ pub(super) extern "win64" fn unicode_to_integer(string: Ptr, base: u32, value: P
     if !matches!(base, 2 | 8 | 10 | 16) {
         return INVALID_PARAMETER;
     }
-    let digits =
-        rest.iter().map_while(|unit| char::from_u32(u32::from(*unit)).and_then(|c| c.to_digit(base)));
-    let number = digits.fold(0u32, |sum, digit| sum.wrapping_mul(base).wrapping_add(digit));
-    value.set(0, if negative { number.wrapping_neg() } else { number });
+    let digits = rest
+        .iter()
+        .map_while(|unit| char::from_u32(u32::from(*unit)).and_then(|c| c.to_digit(base)));
+    let number = digits.fold(0u32, |sum, digit| {
+        sum.wrapping_mul(base).wrapping_add(digit)
+    });
+    value.set(
+        0,
+        if negative {
+            number.wrapping_neg()
+        } else {
+            number
+        },
+    );
     0
 }
 

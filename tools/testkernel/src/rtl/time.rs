@@ -100,13 +100,25 @@ mod tests {
     #[test]
     fn known_times_split_as_they_should() {
         let zero = to_fields(0);
-        assert_eq!((zero.year, zero.month, zero.day, zero.weekday), (1601, 1, 1, 1));
+        assert_eq!(
+            (zero.year, zero.month, zero.day, zero.weekday),
+            (1601, 1, 1, 1)
+        );
         // The Unix epoch was a Thursday.
         let unix = to_fields(116_444_736_000_000_000);
-        assert_eq!((unix.year, unix.month, unix.day, unix.weekday), (1970, 1, 1, 4));
+        assert_eq!(
+            (unix.year, unix.month, unix.day, unix.weekday),
+            (1970, 1, 1, 4)
+        );
         let leap = to_fields(116_444_736_000_000_000 + 951_827_696_789 * MILLISECOND);
-        assert_eq!((leap.year, leap.month, leap.day, leap.weekday), (2000, 2, 29, 2));
-        assert_eq!((leap.hour, leap.minute, leap.second, leap.milliseconds), (12, 34, 56, 789));
+        assert_eq!(
+            (leap.year, leap.month, leap.day, leap.weekday),
+            (2000, 2, 29, 2)
+        );
+        assert_eq!(
+            (leap.hour, leap.minute, leap.second, leap.milliseconds),
+            (12, 34, 56, 789)
+        );
     }
 
     #[test]
@@ -115,7 +127,10 @@ mod tests {
             let time = (day * DAY + 123_456) * MILLISECOND;
             assert_eq!(from_fields(&to_fields(time)), Some(time), "day {day}");
         }
-        let bad = TimeFields { month: 13, ..to_fields(0) };
+        let bad = TimeFields {
+            month: 13,
+            ..to_fields(0)
+        };
         assert_eq!(from_fields(&bad), None);
     }
 }
