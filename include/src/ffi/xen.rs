@@ -3,6 +3,7 @@
 
 use core::ffi::{CStr, c_char};
 
+use kexec::nt::log::{self, Level};
 use kexec::{Result, Status};
 
 use crate::interface::NtStatus;
@@ -80,6 +81,17 @@ mod import {
         pub(super) fn LogWrite(level: u32, text: *const u8, length: u32);
         pub(super) safe fn UnplugDevices() -> NtStatus;
         pub(super) safe fn UnplugGetRequest(kind: u32) -> u8;
+    }
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warning => Self::Warning,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Trace,
+        }
     }
 }
 
@@ -296,6 +308,13 @@ pub fn log_write(level: LogLevel, text: &str) {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     // SAFETY: `text` has at least `length` bytes and outlives the call; xen.sys copies them.
     unsafe { import::LogWrite(level as u32, text.as_ptr(), length) };
+}
+
+/// The sink that an image hands to kexec's log once [`touch`] has succeeded: a line goes to the
+/// debugger as before, and to xen.sys's sinks.
+pub fn log_sink(level: Level, line: &str) {
+    log::print(line);
+    log_write(level.into(), line);
 }
 
 /// Unplugs the emulated devices whose removal was requested for this boot.

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The exported functions: pointers in, pointers out, one call of the logic between.
+//!
+//! The signatures are those of `xenbus_interface::xen`'s imports; both change together.
+//!
+//! # Safety
+//! Common to all that are `unsafe`: pointers are valid for what the parameter's type says, resident
+//! at the caller's IRQL, and not shared with another processor during the call.
+
+use core::ffi::{CStr, c_char};
+use core::slice;
+
+use kexec::{Result, Status};
+use xenbus_interface::NtStatus;
+use xenbus_interface::xen::{Build, Counters, LOG_LINE_MAX};
+
+use super::state::{self, COUNTER, UNPLUG, VCPU_IDS, live};
+use crate::{evtchn, grant, handshake, hvm, memory, sched, version};
+
+/// Stores the value of a success, and returns the status of either.
+///
+/// # Safety
+/// `out` is valid for a write.
+unsafe fn store<T>(out: *mut T, result: Result<T>) -> NtStatus {
+    let result = result.map(|value| {
+        // SAFETY: by the contract.
+        unsafe { out.write(value) };
+    });
+    Status::of(&result)
+}
+
+/// The version gate; see `crate::handshake`.
+///
+/// # Safety
+/// As the module says; `name` is terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn XenTouch(
+    name: *const c_char,
+    major: u32,
+    minor: u32,
+    micro: u32,
+    build: u32,
+) -> NtStatus {
+    // SAFETY: a terminated string that lives for the call.
+    let name = unsafe { CStr::from_ptr(name) }
+        .to_str()
+        .unwrap_or("a driver");
+    let caller = Build {
+        major,
+        minor,
+        micro,
+        build,
+    };
+    let own = Build::CURRENT;
+    let result = handshake::check(own, caller, live().is_ok());
+    if own != caller {
+        kexec::error!("xen: {name} is version {caller} but xen.sys is {own}: it must stay inert");
+    }
+    Status::of(&result)
+}
+
+/// Xen's version.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn XenVersion(major: *mut u32, minor: *mut u32) -> NtStatus {
+    let result = live().and_then(|xen| version::version(&xen));
+    let (value, minor_value) = (result.map(|v| v.0), result.map(|v| v.1));
+    // SAFETY: by the contract.
+    unsafe { store(minor, minor_value) };
+    // SAFETY: by the contract.
+    unsafe { store(major, value) }
+}
+
+/// The rest of Xen's version.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn XenVersionExtra(extra: *mut [u8; 16]) -> NtStatus {
+    // SAFETY: by the contract.
+    unsafe { store(extra, live().and_then(|xen| version::extra(&xen))) }
+}
+
+/// Hypercalls made so far.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn XenCounters(counters: *mut Counters) {
+    // SAFETY: by the contract.
+    unsafe { store(counters, Ok(COUNTER.snapshot())) };
+}
+
+/// Reads an HVM parameter.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn HvmGetParam(parameter: u32, value: *mut u64) -> NtStatus {
+    let result = live().and_then(|xen| hvm::get_param(&xen, parameter));
+    // SAFETY: by the contract.
+    unsafe { store(value, result) }
+}
+
+/// Sets an HVM parameter.
+#[unsafe(no_mangle)]
+pub extern "C" fn HvmSetParam(parameter: u32, value: u64) -> NtStatus {
+    Status::of(&live().and_then(|xen| hvm::set_param(&xen, parameter, value)))
+}
+
+/// Gives a vCPU an upcall vector.
+#[unsafe(no_mangle)]
+pub extern "C" fn HvmSetEvtchnUpcallVector(vcpu_id: u32, vector: u8) -> NtStatus {
+    Status::of(&live().and_then(|xen| hvm::set_evtchn_upcall_vector(&xen, vcpu_id, vector)))
+}
+
+/// Maps a page of Xen.
+#[unsafe(no_mangle)]
+pub extern "C" fn MemoryAddToPhysmap(pfn: u64, space: u32, offset: u64) -> NtStatus {
+    Status::of(&live().and_then(|xen| memory::add_to_physmap(&xen, pfn, space, offset)))
+}
+
+/// Unmaps a page.
+#[unsafe(no_mangle)]
+pub extern "C" fn MemoryRemoveFromPhysmap(pfn: u64) -> NtStatus {
+    Status::of(&live().and_then(|xen| memory::remove_from_physmap(&xen, pfn)))
+}
+
+/// Gives frames back.
+///
+/// # Safety
+/// As the module says; `pfns` has `count` entries.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MemoryDecreaseReservation(
+    order: u32,
+    count: u32,
+    pfns: *const u64,
+    result: *mut u32,
+) -> NtStatus {
+    // SAFETY: by the contract.
+    let pfns = unsafe { slice::from_raw_parts(pfns, count as usize) };
+    let done = live().and_then(|xen| memory::decrease_reservation(&xen, order, pfns));
+    // SAFETY: by the contract.
+    unsafe { store(result, done) }
+}
+
+/// Fills frames.
+///
+/// # Safety
+/// As the module says; `pfns` has `count` entries.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MemoryPopulatePhysmap(
+    order: u32,
+    count: u32,
+    pfns: *const u64,
+    result: *mut u32,
+) -> NtStatus {
+    // SAFETY: by the contract.
+    let pfns = unsafe { slice::from_raw_parts(pfns, count as usize) };
+    let done = live().and_then(|xen| memory::populate_physmap(&xen, order, pfns));
+    // SAFETY: by the contract.
+    unsafe { store(result, done) }
+}
+
+/// Sends an event.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelSend(port: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::send(&xen, port)))
+}
+
+/// Allocates a port.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn EventChannelAllocateUnbound(domain: u16, port: *mut u32) -> NtStatus {
+    let result = live().and_then(|xen| evtchn::allocate_unbound(&xen, domain));
+    // SAFETY: by the contract.
+    unsafe { store(port, result) }
+}
+
+/// Binds to another domain's port.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn EventChannelBindInterDomain(
+    remote_domain: u16,
+    remote_port: u32,
+    local_port: *mut u32,
+) -> NtStatus {
+    let result = live().and_then(|xen| evtchn::bind_inter_domain(&xen, remote_domain, remote_port));
+    // SAFETY: by the contract.
+    unsafe { store(local_port, result) }
+}
+
+/// Binds a virtual interrupt.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn EventChannelBindVirq(
+    virq: u32,
+    vcpu_id: u32,
+    local_port: *mut u32,
+) -> NtStatus {
+    let result = live().and_then(|xen| evtchn::bind_virq(&xen, virq, vcpu_id));
+    // SAFETY: by the contract.
+    unsafe { store(local_port, result) }
+}
+
+/// The other end of a port.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn EventChannelQueryInterDomain(
+    local_port: u32,
+    remote_domain: *mut u16,
+    remote_port: *mut u32,
+) -> NtStatus {
+    let result = live().and_then(|xen| evtchn::query_inter_domain(&xen, local_port));
+    let (domain, port) = (result.map(|v| v.0), result.map(|v| v.1));
+    // SAFETY: by the contract.
+    unsafe { store(remote_port, port) };
+    // SAFETY: by the contract.
+    unsafe { store(remote_domain, domain) }
+}
+
+/// Closes a port.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelClose(port: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::close(&xen, port)))
+}
+
+/// Adds a page to the FIFO array.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelExpandArray(pfn: u64) -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::expand_array(&xen, pfn)))
+}
+
+/// Gives a vCPU its FIFO control block.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelInitControl(pfn: u64, vcpu_id: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::init_control(&xen, pfn, vcpu_id)))
+}
+
+/// Closes every port.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelReset() -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::reset(&xen)))
+}
+
+/// Moves a port to another vCPU.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelBindVirtualCpu(port: u32, vcpu_id: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::bind_vcpu(&xen, port, vcpu_id)))
+}
+
+/// Unmasks a port.
+#[unsafe(no_mangle)]
+pub extern "C" fn EventChannelUnmask(port: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| evtchn::unmask(&xen, port)))
+}
+
+/// The grant table's size.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GrantTableQuerySize(current: *mut u32, maximum: *mut u32) -> NtStatus {
+    let result = live().and_then(|xen| grant::query_size(&xen));
+    let (now, most) = (result.map(|v| v.0), result.map(|v| v.1));
+    // SAFETY: by the contract.
+    unsafe { store(maximum, most) };
+    // SAFETY: by the contract.
+    unsafe { store(current, now) }
+}
+
+/// Maps a granted page.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GrantTableMapForeignPage(
+    domain: u16,
+    reference: u32,
+    address: u64,
+    read_only: u8,
+    handle: *mut u32,
+) -> NtStatus {
+    let result =
+        live().and_then(|xen| grant::map(&xen, domain, reference, address, read_only != 0));
+    // SAFETY: by the contract.
+    unsafe { store(handle, result) }
+}
+
+/// Unmaps a granted page.
+#[unsafe(no_mangle)]
+pub extern "C" fn GrantTableUnmapForeignPage(handle: u32, address: u64) -> NtStatus {
+    Status::of(&live().and_then(|xen| grant::unmap(&xen, handle, address)))
+}
+
+/// Gives the rest of the time slice away.
+#[unsafe(no_mangle)]
+pub extern "C" fn SchedYield() {
+    if let Ok(xen) = live() {
+        sched::yield_now(&xen);
+    }
+}
+
+/// Stops the domain.
+#[unsafe(no_mangle)]
+pub extern "C" fn SchedShutdown(reason: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| sched::shutdown(&xen, reason)))
+}
+
+/// Xen's number of a processor.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SystemProcessorVcpuId(cpu: u32, vcpu_id: *mut u32) -> NtStatus {
+    let result = live().and_then(|_| VCPU_IDS.get(cpu));
+    // SAFETY: by the contract.
+    unsafe { store(vcpu_id, result) }
+}
+
+/// Takes a line for the log.
+///
+/// # Safety
+/// As the module says; `text` has `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn LogWrite(level: u32, text: *const u8, length: u32) {
+    let length = (length as usize).min(LOG_LINE_MAX);
+    // SAFETY: by the contract.
+    let line = unsafe { slice::from_raw_parts(text, length) };
+    state::write_line(level, line);
+}
+
+/// Unplugs emulated devices.
+#[unsafe(no_mangle)]
+pub extern "C" fn UnplugDevices() -> NtStatus {
+    let result = live().and_then(|xen| UNPLUG.devices(&xen.ports(), Build::CURRENT));
+    match &result {
+        Ok(done) => kexec::warn!(
+            "xen: unplug, protocol {}, disks {:#x}, nics {:#x}",
+            done.version,
+            done.disks,
+            done.nics
+        ),
+        Err(status) => kexec::warn!("xen: unplug, {status}"),
+    }
+    Status::of(&result.map(drop))
+}
+
+/// Was the removal of this kind requested?
+#[unsafe(no_mangle)]
+pub extern "C" fn UnplugGetRequest(kind: u32) -> u8 {
+    u8::from(live().is_ok() && UNPLUG.requested(kind))
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The edge of xen.sys: entry points, exports, instructions.
+//!
+//! [`state`] holds what the loaded image owns; [`entry`] fills it once, at PASSIVE_LEVEL, before any
+//! importer runs; [`exports`] read it at any IRQL.
+#![expect(unsafe_code, reason = "exports, instructions and ports")]
+
+mod cpu;
+mod entry;
+#[expect(non_snake_case, reason = "the exports' names")]
+mod exports;
+mod state;

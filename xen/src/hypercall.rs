@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Calling Xen: numbers, the seam, the counters.
+//!
+//! A call takes up to three arguments; arguments in memory are guest-virtual addresses, which Xen
+//! reads and writes itself, so they are resident for the call (locals and non-paged pool). Xen
+//! restarts calls that it preempts, and `EAGAIN` goes to the caller as `STATUS_RETRY`: no loop here.
+//!
+//! # IRQL
+//! Any.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use kexec::Result;
+use xenbus_interface::errno;
+use xenbus_interface::xen::Counters;
+
+use crate::wire::Argument;
+
+/// Hypercall numbers.
+pub mod number {
+    use xenbus_interface::xen::Counters;
+
+    /// `memory_op`.
+    pub const MEMORY_OP: u32 = Counters::MEMORY_OP as u32;
+    /// `xen_version`.
+    pub const XEN_VERSION: u32 = Counters::XEN_VERSION as u32;
+    /// `grant_table_op`.
+    pub const GRANT_TABLE_OP: u32 = Counters::GRANT_TABLE_OP as u32;
+    /// `vcpu_op`.
+    pub const VCPU_OP: u32 = Counters::VCPU_OP as u32;
+    /// `sched_op`.
+    pub const SCHED_OP: u32 = Counters::SCHED_OP as u32;
+    /// `event_channel_op`.
+    pub const EVENT_CHANNEL_OP: u32 = Counters::EVENT_CHANNEL_OP as u32;
+    /// `hvm_op`.
+    pub const HVM_OP: u32 = Counters::HVM_OP as u32;
+}
+
+/// The hypervisor.
+pub trait Hypercall {
+    /// Calls Xen and returns its result as it is: negative for an error number.
+    ///
+    /// A two-argument call leaves `third` at 0.
+    fn call(&self, number: u32, first: u64, second: u64, third: u64) -> i64;
+
+    /// Calls `number` with a command and an argument structure.
+    fn operate(&self, number: u32, command: u64, argument: &mut impl Argument) -> Result<u64>
+    where
+        Self: Sized,
+    {
+        errno::check(self.call(number, command, address(argument), 0))
+    }
+}
+
+/// The address of an argument, for Xen.
+///
+/// The provenance is exposed: the callee reads and writes the structure through the number.
+pub fn address(argument: &mut impl Argument) -> u64 {
+    core::ptr::from_mut(argument).expose_provenance() as u64
+}
+
+/// Counts calls: by number, and those of `event_channel_op` by operation.
+#[derive(Debug)]
+pub struct Counter {
+    hypercalls: [AtomicU64; Counters::HYPERCALLS],
+    event_channel: [AtomicU64; Counters::EVENT_CHANNEL],
+}
+
+impl Counter {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self {
+            hypercalls: [const { AtomicU64::new(0) }; Counters::HYPERCALLS],
+            event_channel: [const { AtomicU64::new(0) }; Counters::EVENT_CHANNEL],
+        }
+    }
+
+    /// Records one call.
+    pub fn record(&self, number: u32, first: u64) {
+        if let Some(count) = self.hypercalls.get(number as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        if number == number::EVENT_CHANNEL_OP {
+            let operation = usize::try_from(first).unwrap_or(usize::MAX);
+            if let Some(count) = self.event_channel.get(operation) {
+                count.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// What was counted so far.
+    pub fn snapshot(&self) -> Counters {
+        Counters {
+            hypercalls: core::array::from_fn(|i| self.hypercalls[i].load(Relaxed)),
+            event_channel: core::array::from_fn(|i| self.event_channel[i].load(Relaxed)),
+        }
+    }
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! A hypervisor that answers from a script and keeps what it was asked.
+    extern crate std;
+
+    use super::Hypercall;
+    use core::cell::RefCell;
+    use std::vec::Vec;
+
+    /// One call as it arrived, with the bytes of its argument structure.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Call {
+        pub(crate) number: u32,
+        pub(crate) first: u64,
+        pub(crate) second: u64,
+        pub(crate) third: u64,
+        pub(crate) argument: Vec<u8>,
+    }
+
+    /// Answers every call with the same result and writes into its argument.
+    pub(crate) struct Fake {
+        /// Size of the argument structure, whose address is the second argument.
+        size: usize,
+        result: i64,
+        writes: Vec<(usize, Vec<u8>)>,
+        calls: RefCell<Vec<Call>>,
+    }
+
+    impl Fake {
+        /// Expects an argument structure of `size` bytes as second argument.
+        pub(crate) fn new(size: usize, result: i64) -> Self {
+            Self {
+                size,
+                result,
+                writes: Vec::new(),
+                calls: RefCell::default(),
+            }
+        }
+
+        /// Writes `bytes` at `offset` of the structure before answering.
+        pub(crate) fn write(mut self, offset: usize, bytes: &[u8]) -> Self {
+            self.writes.push((offset, bytes.to_vec()));
+            self
+        }
+
+        /// The only call that was made.
+        pub(crate) fn only(&self) -> Call {
+            let calls = self.calls.borrow();
+            assert_eq!(calls.len(), 1, "{calls:?}");
+            calls[0].clone()
+        }
+    }
+
+    impl Hypercall for Fake {
+        #[expect(unsafe_code, reason = "plays the hypervisor, which gets addresses")]
+        fn call(&self, number: u32, first: u64, second: u64, third: u64) -> i64 {
+            let mut argument = Vec::new();
+            if self.size != 0 {
+                let base = core::ptr::with_exposed_provenance_mut::<u8>(second as usize);
+                // SAFETY: the wrapper under test passes the exposed address of a structure whose
+                // size the test states.
+                let memory = unsafe { core::slice::from_raw_parts_mut(base, self.size) };
+                argument.extend_from_slice(memory);
+                for (offset, bytes) in &self.writes {
+                    memory[*offset..offset + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+            self.calls.borrow_mut().push(Call {
+                number,
+                first,
+                second,
+                third,
+                argument,
+            });
+            self.result
+        }
+    }
+
+    /// Concatenates little-endian fields.
+    pub(crate) fn bytes(fields: &[&[u8]]) -> Vec<u8> {
+        fields.concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_number_and_event_operations_by_command() {
+        let counter = Counter::new();
+        counter.record(number::HVM_OP, 1);
+        counter.record(number::EVENT_CHANNEL_OP, 4);
+        counter.record(number::EVENT_CHANNEL_OP, 4);
+        counter.record(number::EVENT_CHANNEL_OP, u64::MAX);
+        counter.record(u32::MAX, 0);
+        let counters = counter.snapshot();
+        assert_eq!(counters.total(), 4);
+        assert_eq!(counters.sends(), 2);
+        assert_eq!(counters.hypercalls[Counters::HVM_OP], 1);
+        assert_eq!(counters.hypercalls[Counters::EVENT_CHANNEL_OP], 3);
+    }
+}
