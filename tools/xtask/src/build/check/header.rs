@@ -5,9 +5,9 @@ use anyhow::Result;
 use object::{
     LittleEndian as LE, Object, ObjectSection,
     pe::{
-        IMAGE_DIRECTORY_ENTRY_BASERELOC, IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE,
-        IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY, IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA,
-        IMAGE_DLLCHARACTERISTICS_NX_COMPAT, IMAGE_FILE_MACHINE_AMD64, IMAGE_SCN_MEM_EXECUTE,
+        IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE, IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY,
+        IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA, IMAGE_DLLCHARACTERISTICS_NX_COMPAT,
+        IMAGE_FILE_MACHINE_AMD64, IMAGE_FILE_RELOCS_STRIPPED, IMAGE_SCN_MEM_EXECUTE,
         IMAGE_SCN_MEM_WRITE, IMAGE_SUBSYSTEM_NATIVE,
     },
     read::pe::ImageNtHeaders,
@@ -63,11 +63,11 @@ pub(super) fn check(problems: &mut Problems<'_>) -> Result<()> {
             );
         }
     }
-    if pe
-        .data_directory(IMAGE_DIRECTORY_ENTRY_BASERELOC)
-        .is_none_or(|directory| directory.size.get(LE) == 0)
-    {
-        problems.add("relocatable", "no relocations: link without /FIXED");
+    if headers.file_header().characteristics.get(LE) & IMAGE_FILE_RELOCS_STRIPPED != 0 {
+        problems.add(
+            "relocatable",
+            "relocations are stripped: link without /FIXED",
+        );
     }
     if optional.address_of_entry_point.get(LE) == 0 {
         problems.add("entry", "no entry point: link with /ENTRY:DriverEntry");
