@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The registry around a package: what Windows has before, and what xenbus.sys adds at its first start.
 
-use crate::{Data, Registry, Result};
+use crate::{Data, Inf, Registry, Result, install};
 
 const CONTROL_SET: &str = "\\Registry\\Machine\\System\\CurrentControlSet";
 
@@ -41,6 +41,23 @@ fn fill(registry: &mut Registry) -> Result {
     }
     registry.create(&format!("{CONTROL_SET}\\Services"))?;
     registry.create(&format!("{CONTROL_SET}\\Enum"))
+}
+
+/// A machine's registry: the base, then each of `infs` (texts) installed in order; with `second_boot` also
+/// what xenbus.sys left behind at its first start.
+///
+/// # Errors
+///
+/// An INF does not parse or install.
+pub fn machine(infs: &[&str], second_boot: bool) -> Result<Registry> {
+    let mut registry = base_registry();
+    for text in infs {
+        install(&Inf::parse(text)?, &mut registry)?;
+    }
+    if second_boot {
+        after_first_start(&mut registry)?;
+    }
+    Ok(registry)
 }
 
 /// Adds what xenbus.sys leaves behind at its first start: the class filter XENFILT. A machine is in

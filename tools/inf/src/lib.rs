@@ -8,7 +8,7 @@ mod parse;
 mod registry;
 mod stamp;
 
-pub use base::{after_first_start, base_registry};
+pub use base::{after_first_start, base_registry, machine};
 pub use install::{DRIVER_DATABASE, install, registry_from_inf};
 pub use parse::{Inf, Line, Section};
 pub use registry::{Data, Entry, Registry};

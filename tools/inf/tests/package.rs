@@ -159,6 +159,29 @@ fn the_sample_adds_its_class_to_what_the_package_installed() {
 }
 
 #[test]
+fn a_machine_has_the_base_both_packages_and_the_filter() {
+    let text = stamp(XENBUS, &values("", "")).unwrap();
+    let machine = inf::machine(&[&text, SAMPLE], true).unwrap();
+    assert_eq!(
+        machine.get(SYSTEM_CLASS, "UpperFilters"),
+        Some(&list(&["XENFILT"]))
+    );
+    let control = "\\Registry\\Machine\\System\\CurrentControlSet\\Control";
+    assert!(machine.get(control, "SystemStartOptions").is_some());
+    assert!(
+        machine
+            .get(&format!("{SERVICES}\\xensample"), "Start")
+            .is_some()
+    );
+    let lines = machine.to_string();
+    assert!(lines.lines().all(|line| match line.split_once('\t') {
+        Some(("K", rest)) => rest.starts_with("\\Registry\\Machine\\"),
+        Some(("V", rest)) => rest.split('\t').count() == 4,
+        _ => false,
+    }));
+}
+
+#[test]
 fn what_is_not_understood_is_an_error() {
     let good = stamp(XENBUS, &values("", "")).unwrap();
     for (from, to, says) in [

@@ -36,7 +36,11 @@ pub(crate) struct Args {
 /// The build failed, a name of the INF has no sensible value, or the INF and the files do not fit together.
 pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&[setup::Purpose::Build], args.yes)?;
-    let flavor = if args.checked { build::Flavor::Checked } else { build::Flavor::Free };
+    let flavor = if args.checked {
+        build::Flavor::Checked
+    } else {
+        build::Flavor::Free
+    };
     build::images(flavor, &SHIPPED)?;
     let folder = gather(&flavor.dir())?;
     println!("package {} in {}", version()?, folder.display());
@@ -50,11 +54,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 ///
 /// As [`main`], without the build.
 pub(crate) fn gather(images: &Path) -> Result<PathBuf> {
-    let template = util::root().join("inf/xenbus.inf.in");
-    let text = fs::read_to_string(&template).with_context(|| template.display().to_string())?;
-    let stamped = inf::stamp(&text, &values()?).with_context(|| template.display().to_string())?;
-    check(&stamped).context("the stamped INF")?;
-
+    let stamped = stamped_inf()?;
     let folder = util::target_dir().join("package");
     // What an earlier package left must not ship with this one.
     if folder.exists() {
@@ -65,24 +65,61 @@ pub(crate) fn gather(images: &Path) -> Result<PathBuf> {
         for extension in ["sys", "pdb"] {
             let file = format!("{name}.{extension}");
             let source = images.join(&file);
-            fs::copy(&source, folder.join(&file))
-                .with_context(|| format!("{} is missing: cargo xtask build makes it", source.display()))?;
+            fs::copy(&source, folder.join(&file)).with_context(|| {
+                format!(
+                    "{} is missing: cargo xtask build makes it",
+                    source.display()
+                )
+            })?;
         }
     }
     fs::write(folder.join("xenbus.inf"), stamped)?;
     Ok(folder)
 }
 
+/// The package's INF, filled and checked.
+///
+/// # Errors
+///
+/// A name has no sensible value, or the result does not list what ships.
+pub(crate) fn stamped_inf() -> Result<String> {
+    let template = util::root().join("inf/xenbus.inf.in");
+    let text = fs::read_to_string(&template).with_context(|| template.display().to_string())?;
+    let stamped = inf::stamp(&text, &values()?).with_context(|| template.display().to_string())?;
+    check(&stamped).context("the stamped INF")?;
+    Ok(stamped)
+}
+
+/// `registry.txt` of a rig guest: the package and the sample child installed, at its second boot.
+///
+/// # Errors
+///
+/// As [`stamped_inf`], or an INF does not install.
+pub(crate) fn rig_registry() -> Result<String> {
+    let sample = util::root().join("tools/xensample/xensample.inf");
+    let sample = fs::read_to_string(&sample).with_context(|| sample.display().to_string())?;
+    Ok(inf::machine(&[&stamped_inf()?, &sample], true)?.to_string())
+}
+
 /// The INF must parse, install, and name exactly the images that ship.
 fn check(stamped: &str) -> Result<()> {
     let parsed = Inf::parse(stamped)?;
     inf::registry_from_inf(&parsed)?;
-    let listed = parsed.section("SourceDisksFiles").context("it has no [SourceDisksFiles]")?;
-    let mut listed: Vec<_> = listed.lines.iter().filter_map(|line| line.key.clone()).collect();
+    let listed = parsed
+        .section("SourceDisksFiles")
+        .context("it has no [SourceDisksFiles]")?;
+    let mut listed: Vec<_> = listed
+        .lines
+        .iter()
+        .filter_map(|line| line.key.clone())
+        .collect();
     let mut shipped: Vec<_> = SHIPPED.iter().map(|name| format!("{name}.sys")).collect();
     listed.sort();
     shipped.sort();
-    ensure!(listed == shipped, "it lists {listed:?}, the package has {shipped:?}");
+    ensure!(
+        listed == shipped,
+        "it lists {listed:?}, the package has {shipped:?}"
+    );
     Ok(())
 }
 
@@ -98,7 +135,8 @@ fn missing_steps() -> &'static str {
 
 fn values() -> Result<Values> {
     let vendor_device = variable("VENDOR_DEVICE_ID", "");
-    let hexadecimal = vendor_device.len() == 4 && vendor_device.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hexadecimal =
+        vendor_device.len() == 4 && vendor_device.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !vendor_device.is_empty() && !hexadecimal {
         bail!("VENDOR_DEVICE_ID is {vendor_device:?}, not four hexadecimal digits");
     }
@@ -116,7 +154,9 @@ fn values() -> Result<Values> {
 fn version() -> Result<String> {
     let build = variable("BUILD_NUMBER", "0");
     // The four parts of a version resource are 16-bit numbers.
-    let number: u16 = build.parse().with_context(|| format!("BUILD_NUMBER is {build:?}"))?;
+    let number: u16 = build
+        .parse()
+        .with_context(|| format!("BUILD_NUMBER is {build:?}"))?;
     Ok(format!("{}.{number}", env!("CARGO_PKG_VERSION")))
 }
 
@@ -128,17 +168,26 @@ fn variable(name: &str, default: &str) -> String {
 fn date() -> Result<String> {
     let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => text,
-        Err(_) => util::output(Command::new("git").arg("-C").arg(util::root()).args(["log", "-1", "--format=%ct"]))
-            .context("no date for the INF: set SOURCE_DATE_EPOCH outside a clone")?,
+        Err(_) => util::output(Command::new("git").arg("-C").arg(util::root()).args([
+            "log",
+            "-1",
+            "--format=%ct",
+        ]))
+        .context("no date for the INF: set SOURCE_DATE_EPOCH outside a clone")?,
     };
-    let seconds: u64 = seconds.trim().parse().with_context(|| format!("date {seconds:?} is no number of seconds"))?;
+    let seconds: u64 = seconds
+        .trim()
+        .parse()
+        .with_context(|| format!("date {seconds:?} is no number of seconds"))?;
     let (year, month, day) = civil(seconds / 86_400);
     Ok(format!("{month:02}/{day:02}/{year:04}"))
 }
 
 /// Year, month and day of a number of days since 1970-01-01 in the Gregorian calendar.
 fn civil(days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let (mut year, mut left) = (1970, days);
     while left >= 365 + u64::from(leap(year)) {
         left -= 365 + u64::from(leap(year));
@@ -167,6 +216,13 @@ mod tests {
         assert_eq!(civil(11_017), (2000, 3, 1));
         assert_eq!(civil(20_453), (2025, 12, 31));
         assert_eq!(civil(20_780), (2026, 11, 23));
+    }
+
+    #[test]
+    fn the_rig_gets_both_packages() {
+        let registry = rig_registry().unwrap();
+        assert!(registry.contains("\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE\n"));
+        assert!(registry.contains("\tUpperFilters\tmulti_sz\tXENFILT\n"));
     }
 
     #[test]
