@@ -11,7 +11,7 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 mkdir -p /run/xen /run/xenstored /job
-for m in /m/*.ko; do insmod "$m"; done
+for m in /m/*.ko; do insmod "$m" || echo "RIG-FAULT $m does not load"; done
 mount -t xenfs xenfs /proc/xen
 xenstored --pid-file /run/xenstored.pid
 n=0
@@ -22,6 +22,14 @@ while ! xenstore-read / >/dev/null 2>&1; do
 done
 xen-init-dom0 || echo "RIG-FAULT xen-init-dom0 failed"
 xenconsoled --log=all --log-dir=/var/log/xen --pid-file=/run/xenconsoled.pid
+for d in /dev/vda /dev/xen/evtchn /dev/xen/gntdev /dev/xen/privcmd; do
+    n=0
+    while [ ! -e $d ] && [ $n -lt 100 ]; do
+        usleep 20000
+        n=$((n + 1))
+    done
+    [ -e $d ] || echo "RIG-FAULT there is no $d"
+done
 stty -F /dev/ttyS1 raw -echo
 echo RIG-READY
 while :; do

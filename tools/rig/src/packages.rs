@@ -37,8 +37,8 @@ pub(crate) const MODULES: &[(&str, bool)] = &[
     ("xen-gntalloc", true),
     ("xen-privcmd", true),
     ("xenfs", true),
-    ("virtio", true),
     ("virtio_ring", true),
+    ("virtio", true),
     ("virtio_pci_modern_dev", true),
     ("virtio_pci_legacy_dev", true),
     ("virtio_pci", true),
@@ -146,10 +146,10 @@ fn recipe() -> String {
     for name in ROOTS.iter().chain(KEEP) {
         key = key.bytes(name.as_bytes());
     }
-    for (name, _) in MODULES {
-        key = key.bytes(name.as_bytes());
-    }
-    key.finish()
+    // Their order is the RAM disk's concern.
+    let mut modules: Vec<&str> = MODULES.iter().map(|(name, _)| *name).collect();
+    modules.sort_unstable();
+    key.bytes(modules.join(" ").as_bytes()).finish()
 }
 
 /// One line of apt's `--print-uris`.

@@ -118,7 +118,9 @@ impl Snapshot {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let log = fs::read_to_string(qemu.com1()).unwrap_or_default();
+        let log = fs::read(qemu.com1()).at("read", qemu.com1())?;
+        let log = String::from_utf8_lossy(&log);
+        fs::write(cache.path(format!("run/boot-{name}.log")), log.as_bytes()).at("write", dir)?;
         if let Some(fault) = log.lines().find(|l| l.contains("RIG-FAULT")) {
             return Err(boot_failure(&Error::infra(fault.trim()), qemu.com1()));
         }
