@@ -7,7 +7,10 @@ use rig::{Cache, Rig, RigConfig};
 
 fn main() -> rig::Result {
     let cache = Cache::new().with_progress(|line| eprintln!("rig: {line}"));
-    let rig = Rig::start(RigConfig { cache, ..RigConfig::default() })?;
+    let rig = Rig::start(RigConfig {
+        cache,
+        ..RigConfig::default()
+    })?;
     for command in std::env::args().skip(1) {
         let done = rig.dom0(&command, Duration::from_secs(60))?;
         print!("{}", done.text);

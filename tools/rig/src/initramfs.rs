@@ -50,6 +50,9 @@ const DM_DATA: &[&str] = &[
     "linuxboot_dma.bin",
 ];
 
+/// Where they are in the packages.
+const DM_DIRS: &[&str] = &["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
+
 /// Empty directories that programs expect.
 const DIRS: &[&str] = &[
     "m",
@@ -74,7 +77,7 @@ const DIRS: &[&str] = &[
 pub(crate) fn ensure(cache: &Cache, packages: &Packages, device_model: bool) -> Result<PathBuf> {
     let peer = build_peer(cache)?;
     let peer = fs::read(&peer).at("read", &peer)?;
-    let key = Key::new("initramfs 1")
+    let key = Key::new("initramfs 2")
         .bytes(packages.manifest().as_bytes())
         .bytes(INIT.as_bytes())
         .bytes(&peer)
@@ -91,7 +94,7 @@ pub(crate) fn ensure(cache: &Cache, packages: &Packages, device_model: bool) -> 
     cache.prune(cache.root(), prefix, &name);
     let fresh = cache.path(format!("{name}.new"));
     let file = fs::File::create(&fresh).at("create", &fresh)?;
-    let zip = GzEncoder::new(io::BufWriter::new(file), Compression::new(6));
+    let zip = GzEncoder::new(io::BufWriter::new(file), Compression::fast());
     let zip = write(zip, packages, &peer, device_model)?;
     let file = zip.finish().at("write", &fresh)?;
     file.into_inner()
@@ -150,7 +153,18 @@ fn write<W: io::Write>(out: W, packages: &Packages, peer: &[u8], device_model: b
         )?);
         copy(&mut out, packages, "usr/share/seabios/bios-256k.bin")?;
         for file in DM_DATA {
-            copy(&mut out, packages, &format!("usr/share/qemu/{file}"))?;
+            // Each firmware has a package and a directory of its own.
+            let from = DM_DIRS
+                .iter()
+                .find_map(|d| packages.file(&format!("{d}/{file}")).ok())
+                .ok_or_else(|| {
+                    Error::missing(format!(
+                        "the device model's {file} is in none of the packages"
+                    ))
+                })?;
+            let data = fs::read(&from).at("read", &from)?;
+            out.file(&format!("usr/share/qemu/{file}"), &data)
+                .at("write", here)?;
         }
     }
     // libgcc_s is opened by name when xl's thread is cancelled.

@@ -217,3 +217,95 @@ appender!(
             .collect()
     }
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::read::elf::ProgramHeader;
+
+    /// An ELF64 file with one segment at 1 MiB that holds `content`.
+    fn kernel(content: &[u8], memory: u64) -> Vec<u8> {
+        let mut image = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
+        for word in [0x10_0000u64, 64, 0] {
+            image.extend(word.to_le_bytes());
+        }
+        image.extend([0, 0, 0, 0]);
+        for half in [64u16, 56, 1, 0, 0, 0] {
+            image.extend(half.to_le_bytes());
+        }
+        image.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+        for word in [120, 0x10_0000, 0x10_0000, content.len() as u64, memory, 8] {
+            image.extend(word.to_le_bytes());
+        }
+        image.extend(content);
+        image
+    }
+
+    fn header() -> Vec<u8> {
+        let mut header = MAGIC.to_vec();
+        header.resize(32, 0);
+        header
+    }
+
+    #[test]
+    fn the_archive_becomes_a_segment_and_the_header_points_to_it() {
+        let payload = Payload::new()
+            .boot("seed=7\n")
+            .driver("xen.sys", b"MZ".as_slice());
+        let packed = pack(&kernel(&header(), 64), &payload).expect("pack");
+        let archive = payload.archive().expect("archive");
+        let word = |at: usize| u64::from_le_bytes(packed[at..at + 8].try_into().expect("8"));
+        assert_eq!((word(128), word(136)), (ADDRESS, archive.len() as u64));
+
+        let elf = FileHeader64::<Endianness>::parse(packed.as_slice()).expect("elf");
+        let segments = elf
+            .program_headers(Endianness::Little, packed.as_slice())
+            .expect("segments");
+        assert_eq!(segments.len(), 2);
+        let last = &segments[1];
+        assert_eq!(last.p_paddr(Endianness::Little), ADDRESS);
+        assert_eq!(
+            last.data(Endianness::Little, packed.as_slice()),
+            Ok(archive.as_slice())
+        );
+        let names: Vec<String> = tar::Archive::new(archive.as_slice())
+            .entries()
+            .expect("entries")
+            .map(|e| {
+                e.expect("entry")
+                    .path()
+                    .expect("path")
+                    .display()
+                    .to_string()
+            })
+            .collect();
+        assert_eq!(names, ["boot.cfg", "drivers/xen.sys"]);
+    }
+
+    #[test]
+    fn the_same_payload_gives_the_same_bytes() {
+        let payload = Payload::new().registry("K\t\\Registry\\Machine\n");
+        assert_eq!(
+            payload.archive().expect("one"),
+            payload.archive().expect("two")
+        );
+    }
+
+    #[test]
+    fn images_that_cannot_be_packed_are_refused_with_a_reason() {
+        let two = [header(), header()].concat();
+        for (image, reason) in [
+            (b"MZ, not ELF".to_vec(), "no payload header"),
+            (
+                [b"MZ not ELF\0\0\0\0\0\0".to_vec(), header()].concat(),
+                "not an ELF file",
+            ),
+            (kernel(b"nothing here", 64), "no payload header"),
+            (kernel(&two, 64), "more than one payload header"),
+            (kernel(&header(), 0x0300_0000), "reaches into the payload"),
+        ] {
+            let error = pack(&image, &Payload::new()).expect_err(reason);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+}
