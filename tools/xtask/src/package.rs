@@ -221,7 +221,9 @@ mod tests {
     #[test]
     fn the_rig_gets_both_packages() {
         let registry = rig_registry().unwrap();
-        assert!(registry.contains("\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE\n"));
+        assert!(
+            registry.contains("\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE\n")
+        );
         assert!(registry.contains("\tUpperFilters\tmulti_sz\tXENFILT\n"));
     }
 

@@ -5,11 +5,12 @@
 //! Everything happens in a Wine prefix of its own under the target folder, made anew for every run; every step has a
 //! time limit, and the session ends with [`Wine`]'s drop.
 
+mod helper;
 mod install;
 mod load;
 mod session;
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,19 +21,46 @@ pub(crate) use session::Wine;
 pub(crate) struct Expected {
     /// The service, and the image's name without `.sys`.
     pub(crate) name: &'static str,
-    /// A part of what it has to print when it starts; empty: Wine gives it no chance to print.
-    pub(crate) message: &'static str,
+    /// What has to be in its lines: each in exactly one. Nothing else may be printed.
+    pub(crate) lines: &'static [&'static str],
+    /// Whether it has an unload routine; without one it stays, as on Windows.
+    pub(crate) stops: bool,
 }
 
 /// The images in the order in which the test loads them.
 ///
-/// Wine calls neither `DllInitialize` nor an entry point for xen.sys as an import; as a service of its own its entry
-/// point runs as `DriverEntry`.
-pub(crate) const EXPECTED: [Expected; 4] = [
-    Expected { name: "xen", message: "" },
-    Expected { name: "xenbus", message: "not on Xen" },
-    Expected { name: "xenfilt", message: "not on Xen" },
-    Expected { name: "xensample", message: "" },
+/// xen.sys comes twice: as a service its entry point runs, which does nothing; and `caller`, a C driver of this test,
+/// calls its `DllInitialize`, which Wine does not call for an import.
+pub(crate) const EXPECTED: [Expected; 5] = [
+    Expected {
+        name: "xen",
+        lines: &[],
+        stops: false,
+    },
+    Expected {
+        name: "caller",
+        lines: &[
+            "xen: not running on Xen, staying inert",
+            "xen: caller is version 1.2.3.4 but xen.sys is 10.",
+            "caller: DllInitialize 00000000, mixed XenTouch c0000424",
+        ],
+        stops: false,
+    },
+    Expected {
+        name: "xenbus",
+        lines: &["not on Xen"],
+        stops: true,
+    },
+    Expected {
+        name: "xenfilt",
+        lines: &["xenfilt: not on Xen, staying inert"],
+        stops: true,
+    },
+    Expected {
+        name: "xensample",
+        lines: &[],
+        stops: true,
+    },
 ];
 
 /// Runs the whole Wine test: `images` has the `.sys` files, `package` the folder that `cargo xtask package` made,
@@ -44,16 +72,33 @@ pub(crate) const EXPECTED: [Expected; 4] = [
 pub(crate) fn test(images: &Path, package: &Path, target: &Path) -> Result<()> {
     let wine = Wine::start(target)?;
     load::refuses_what_is_no_image(&wine)?;
+    let mut copied = wine.copy_drivers(images)?;
+    let caller = helper::caller_driver(target)?;
+    fs::copy(&caller, wine.drivers().join("caller.sys"))
+        .with_context(|| caller.display().to_string())?;
+    copied.push("caller.sys".to_owned());
     for expected in EXPECTED {
-        let copied = wine.copy_drivers(images)?;
-        if !copied.iter().any(|name| name == &format!("{}.sys", expected.name)) {
+        if !copied
+            .iter()
+            .any(|name| name == &format!("{}.sys", expected.name))
+        {
             bail!("{} has no {}.sys", images.display(), expected.name);
         }
-        load::driver_stays_inert(&wine, &expected).with_context(|| format!("{}.sys in Wine", expected.name))?;
+        load::driver_stays_inert(&wine, &expected)
+            .with_context(|| format!("{}.sys in Wine", expected.name))?;
     }
     wine.remove_drivers()?;
-    install::package(&wine, package, "xenbus.inf", "PCI\\VEN_5853&DEV_0001", target)
-        .context("xenbus.inf in Wine's setup functions")?;
-    println!("wine: {} images load and stay inert, xenbus.inf installs", EXPECTED.len());
+    install::package(
+        &wine,
+        package,
+        "xenbus.inf",
+        "PCI\\VEN_5853&DEV_0001",
+        target,
+    )
+    .context("xenbus.inf in Wine's setup functions")?;
+    println!(
+        "wine: {} images load and stay inert, xenbus.inf installs",
+        EXPECTED.len()
+    );
     Ok(())
 }

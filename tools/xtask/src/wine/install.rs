@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The package through Wine's setup functions; what they wrote is compared with what our own INF reader says.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use inf::{Data, Entry, Inf, Registry};
 
-use super::Wine;
-use crate::util;
-
-const SOURCE: &str = include_str!("../../wine/setup.c");
+use super::{Wine, helper};
 
 const OURS: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\";
 const THEIRS: &str = "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\";
@@ -23,8 +16,14 @@ const THEIRS: &str = "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\";
 /// # Errors
 ///
 /// A step of setup failed, or something is missing or different.
-pub(crate) fn package(wine: &Wine, package: &Path, inf: &str, id: &str, target: &Path) -> Result<()> {
-    let program = helper(target)?;
+pub(crate) fn package(
+    wine: &Wine,
+    package: &Path,
+    inf: &str,
+    id: &str,
+    target: &Path,
+) -> Result<()> {
+    let program = helper::setup_program(target)?;
     let folder = wine.drive().join("package");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     for entry in fs::read_dir(package).with_context(|| package.display().to_string())? {
@@ -41,7 +40,11 @@ pub(crate) fn package(wine: &Wine, package: &Path, inf: &str, id: &str, target: 
     let output = wine.run(&["C:\\package\\setup.exe", &windows, id], "-all,+debugstr")?;
     let failed = output.text.lines().any(|line| line.contains("SETUP FAIL"));
     if failed || !output.status.success() {
-        bail!("setup failed: {}\n{}", output.status, output.text.trim_end());
+        bail!(
+            "setup failed: {}\n{}",
+            output.status,
+            output.text.trim_end()
+        );
     }
 
     let text = fs::read_to_string(package.join(inf))?;
@@ -52,9 +55,14 @@ pub(crate) fn package(wine: &Wine, package: &Path, inf: &str, id: &str, target: 
 
 /// The files that the INF names are in the drivers folder.
 fn copied_files(wine: &Wine, parsed: &Inf) -> Result<()> {
-    let files = parsed.section("SourceDisksFiles").context("no [SourceDisksFiles]")?;
+    let files = parsed
+        .section("SourceDisksFiles")
+        .context("no [SourceDisksFiles]")?;
     for file in files.lines.iter().filter_map(|line| line.key.as_deref()) {
-        ensure!(wine.drivers().join(file).is_file(), "setup did not copy {file}");
+        ensure!(
+            wine.drivers().join(file).is_file(),
+            "setup did not copy {file}"
+        );
     }
     Ok(())
 }
@@ -68,7 +76,9 @@ fn compare_registry(wine: &Wine, parsed: &Inf, id: &str) -> Result<()> {
     let mut compared = 0;
     let mut cache: Option<(String, Vec<Found>)> = None;
     for entry in ours.entries() {
-        let Entry::Value { key, name, data } = entry else { continue };
+        let Entry::Value { key, name, data } = entry else {
+            continue;
+        };
         let theirs = if let Some(rest) = key.strip_prefix(&database) {
             format!("{device}\\{rest}")
         } else if key.starts_with(inf::DRIVER_DATABASE) {
@@ -79,7 +89,10 @@ fn compare_registry(wine: &Wine, parsed: &Inf, id: &str) -> Result<()> {
         if cache.as_ref().is_none_or(|(cached, _)| *cached != theirs) {
             cache = Some((theirs.clone(), query(wine, &theirs, false)?));
         }
-        let found = cache.as_ref().and_then(|(_, list)| list.iter().find(|found| found.name.eq_ignore_ascii_case(&name)));
+        let found = cache.as_ref().and_then(|(_, list)| {
+            list.iter()
+                .find(|found| found.name.eq_ignore_ascii_case(&name))
+        });
         let found = found.with_context(|| format!("Wine has no {theirs}: {name}"))?;
         let (kind, wanted) = printed(&data);
         // The service manager spells the image's folder its own way.
@@ -88,7 +101,12 @@ fn compare_registry(wine: &Wine, parsed: &Inf, id: &str) -> Result<()> {
         } else {
             found.kind == kind && found.data == wanted
         };
-        ensure!(same, "{theirs}: {name} is {} {:?} in Wine, {kind} {wanted:?} for us", found.kind, found.data);
+        ensure!(
+            same,
+            "{theirs}: {name} is {} {:?} in Wine, {kind} {wanted:?} for us",
+            found.kind,
+            found.data
+        );
         compared += 1;
     }
     ensure!(compared >= 10, "only {compared} values were compared");
@@ -130,10 +148,16 @@ fn parse_query(text: &str) -> Vec<Found> {
             line.clone_into(&mut key);
         } else if let Some(value) = line.strip_prefix("    ") {
             let mut parts = value.splitn(3, "    ");
-            let (Some(name), Some(kind)) = (parts.next(), parts.next()) else { continue };
+            let (Some(name), Some(kind)) = (parts.next(), parts.next()) else {
+                continue;
+            };
             out.push(Found {
                 key: key.clone(),
-                name: if name == "(Default)" { String::new() } else { name.to_owned() },
+                name: if name == "(Default)" {
+                    String::new()
+                } else {
+                    name.to_owned()
+                },
                 kind: kind.to_owned(),
                 data: parts.next().unwrap_or_default().to_owned(),
             });
@@ -158,33 +182,6 @@ fn file_name(path: &str) -> &str {
     path.rsplit('\\').next().unwrap_or(path)
 }
 
-/// Builds the program that calls the setup functions, from our C source and mingw-w64's headers and import libraries.
-fn helper(target: &Path) -> Result<PathBuf> {
-    const HEADERS: &str = "/usr/share/mingw-w64/include";
-    const LIBRARIES: &str = "/usr/x86_64-w64-mingw32/lib";
-    let folder = target.join("wine");
-    let (source, object, program) = (folder.join("setup.c"), folder.join("setup.obj"), folder.join("setup.exe"));
-    fs::write(&source, SOURCE).with_context(|| source.display().to_string())?;
-    util::run(
-        Command::new("clang-19")
-            .args(["--target=x86_64-w64-windows-gnu", "-O1", "-ffreestanding", "-fno-stack-protector"])
-            .args(["-mno-stack-arg-probe", "-Wall", "-Wextra", "-Werror", "-DUNICODE", "-isystem", HEADERS, "-c"])
-            .arg(&source)
-            .arg("-o")
-            .arg(&object),
-    )?;
-    let mut out = std::ffi::OsString::from("/OUT:");
-    out.push(&program);
-    util::run(
-        Command::new("lld-link-19")
-            .args(["/SUBSYSTEM:CONSOLE", "/ENTRY:start", "/NODEFAULTLIB"])
-            .arg(out)
-            .arg(&object)
-            .args(["kernel32", "setupapi", "newdev"].map(|name| format!("{LIBRARIES}/lib{name}.a"))),
-    )?;
-    Ok(program)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +191,10 @@ mod tests {
         let text = "\r\nHKEY_LOCAL_MACHINE\\A\r\n    (Default)    REG_DWORD    0x1\r\n    Empty    REG_SZ    \r\n\r\n\
                     HKEY_LOCAL_MACHINE\\A\\B\r\n    L    REG_MULTI_SZ    x\\0y z\r\n";
         let found = parse_query(text);
-        let brief: Vec<_> = found.iter().map(|f| (f.key.as_str(), f.name.as_str(), f.data.as_str())).collect();
+        let brief: Vec<_> = found
+            .iter()
+            .map(|f| (f.key.as_str(), f.name.as_str(), f.data.as_str()))
+            .collect();
         assert_eq!(
             brief,
             [

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{Expected, Wine};
 
 /// The channel on which Wine prints the text of `DbgPrint` and its relatives.
-const DEBUG: &str = "-all,+debugstr";
+const DEBUG: &str = "-all,err+seh,+debugstr";
 /// What stands before that text.
 const PRINTED: &str = "vDbgPrintExWithPrefix ";
 
@@ -31,12 +31,34 @@ pub(crate) fn driver_stays_inert(wine: &Wine, expected: &Expected) -> Result<()>
     let printed = printed(&log);
     let context = || format!("printed: {printed:#?}\n{}", started.text.trim_end());
     wait_for_state(wine, expected.name, "RUNNING").with_context(context)?;
-    if !expected.message.is_empty() {
-        let found = printed.iter().filter(|line| line.contains(expected.message)).count();
-        ensure!(found == 1, "{found} lines say {:?}, want one\n{}", expected.message, context());
+    for wanted in expected.lines {
+        let found = printed.iter().filter(|line| line.contains(wanted)).count();
+        ensure!(
+            found == 1,
+            "{found} lines say {wanted:?}, want one\n{}",
+            context()
+        );
     }
-    stop(wine, expected.name)?;
-    println!("wine: {}.sys RUNNING, STOPPED; it printed {printed:?}", expected.name);
+    ensure!(
+        printed.len() == expected.lines.len(),
+        "it said more than {:#?}\n{}",
+        expected.lines,
+        context()
+    );
+    stop(wine, expected)?;
+    // What happens while it unloads is in the same log.
+    let log = wine.session_log()?;
+    if let Some(fault) = log
+        .lines()
+        .find(|line| line.contains("Unhandled") || line.contains("err:seh"))
+    {
+        bail!("it came to a fault: {fault}");
+    }
+    println!(
+        "wine: {}.sys RUNNING{}; it printed {printed:?}",
+        expected.name,
+        if expected.stops { ", STOPPED" } else { "" }
+    );
     Ok(())
 }
 
@@ -52,21 +74,34 @@ pub(crate) fn refuses_what_is_no_image(wine: &Wine) -> Result<()> {
     create(wine, NAME)?;
     wine.run(&["sc", "start", NAME], "-all")?;
     let state = state(wine, NAME)?;
-    ensure!(state == "STOPPED", "Wine has a text file as a driver in state {state}");
+    ensure!(
+        state == "STOPPED",
+        "Wine has a text file as a driver in state {state}"
+    );
     wine.succeed(&["sc", "delete", NAME])?;
     fs::remove_file(&path).with_context(|| path.display().to_string())
 }
 
 fn create(wine: &Wine, name: &str) -> Result<()> {
     let binary = format!("C:\\windows\\system32\\drivers\\{name}.sys");
-    wine.succeed(&["sc", "create", name, "type=", "kernel", "start=", "demand", "binPath=", &binary])?;
+    wine.succeed(&[
+        "sc", "create", name, "type=", "kernel", "start=", "demand", "binPath=", &binary,
+    ])?;
     Ok(())
 }
 
-fn stop(wine: &Wine, name: &str) -> Result<()> {
-    wine.run(&["sc", "stop", name], "-all")?;
-    wait_for_state(wine, name, "STOPPED").context("it does not stop")?;
-    wine.succeed(&["sc", "delete", name])?;
+fn stop(wine: &Wine, expected: &Expected) -> Result<()> {
+    wine.run(&["sc", "stop", expected.name], "-all")?;
+    if expected.stops {
+        wait_for_state(wine, expected.name, "STOPPED").context("it does not stop")?;
+    } else {
+        let state = state(wine, expected.name)?;
+        ensure!(
+            state == "RUNNING",
+            "the service is {state}: where is its unload routine?"
+        );
+    }
+    wine.succeed(&["sc", "delete", expected.name])?;
     Ok(())
 }
 
@@ -90,7 +125,9 @@ fn state(wine: &Wine, name: &str) -> Result<String> {
 
 /// `        STATE              : 4  RUNNING`: the last word.
 fn state_of(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.trim_start().starts_with("STATE"))?;
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("STATE"))?;
     line.split_whitespace().last().map(str::to_owned)
 }
 

@@ -40,8 +40,16 @@ impl Wine {
     /// Wine is missing, or the prefix cannot be made in time.
     pub(crate) fn start(target: &Path) -> Result<Self> {
         let loader = find(&["/usr/lib/wine/wine64", "/usr/bin/wine64"])?;
-        let server = find(&["/usr/lib/wine/wineserver64", "/usr/lib/wine/wineserver", "/usr/bin/wineserver"])?;
-        let wine = Self { loader, server, folder: target.join("wine") };
+        let server = find(&[
+            "/usr/lib/wine/wineserver64",
+            "/usr/lib/wine/wineserver",
+            "/usr/bin/wineserver",
+        ])?;
+        let wine = Self {
+            loader,
+            server,
+            folder: target.join("wine"),
+        };
         wine.end_session();
         if wine.folder.exists() {
             fs::remove_dir_all(&wine.folder).with_context(|| wine.folder.display().to_string())?;
@@ -49,7 +57,11 @@ impl Wine {
         fs::create_dir_all(&wine.folder).with_context(|| wine.folder.display().to_string())?;
         let output = wine.limited(&["wineboot", "-i"], "-all", PREFIX_LIMIT)?;
         if !output.status.success() || !wine.drivers().is_dir() {
-            bail!("wineboot did not make a prefix: {}\n{}", output.status, output.text.trim_end());
+            bail!(
+                "wineboot did not make a prefix: {}\n{}",
+                output.status,
+                output.text.trim_end()
+            );
         }
         wine.end_session();
         Ok(wine)
@@ -76,7 +88,8 @@ impl Wine {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "sys") {
                 let name = path.file_name().unwrap_or_default();
-                fs::copy(&path, self.drivers().join(name)).with_context(|| path.display().to_string())?;
+                fs::copy(&path, self.drivers().join(name))
+                    .with_context(|| path.display().to_string())?;
                 names.push(name.to_string_lossy().into_owned());
             }
         }
@@ -117,7 +130,12 @@ impl Wine {
     pub(crate) fn succeed(&self, arguments: &[&str]) -> Result<String> {
         let output = self.run(arguments, "-all")?;
         if !output.status.success() {
-            bail!("{} failed in Wine: {}\n{}", arguments.join(" "), output.status, output.text.trim_end());
+            bail!(
+                "{} failed in Wine: {}\n{}",
+                arguments.join(" "),
+                output.status,
+                output.text.trim_end()
+            );
         }
         Ok(output.text)
     }
@@ -138,7 +156,11 @@ impl Wine {
         // Without a running server there is nothing to end, which is as good; -w waits until it is gone.
         for option in ["-k", "-w"] {
             let mut command = self.command(&self.server);
-            command.arg(option).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .arg(option)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             if let Ok(mut child) = command.spawn() {
                 let _ = wait(&mut child, STEP_LIMIT);
             }
@@ -160,7 +182,11 @@ impl Wine {
     fn limited(&self, arguments: &[&str], debug: &str, limit: Duration) -> Result<Output> {
         // Services outlive the program and keep its streams open, so these are files, never pipes.
         let session = self.folder.join("session.log");
-        let own = if session.exists() { self.folder.join("step.log") } else { session };
+        let own = if session.exists() {
+            self.folder.join("step.log")
+        } else {
+            session
+        };
         let log = File::create(&own).with_context(|| own.display().to_string())?;
         let mut child = self
             .command(&self.loader)
@@ -171,7 +197,8 @@ impl Wine {
             .stderr(log)
             .spawn()
             .with_context(|| format!("can't start {}", self.loader.display()))?;
-        let status = wait(&mut child, limit).with_context(|| format!("{} in Wine", arguments.join(" ")))?;
+        let status =
+            wait(&mut child, limit).with_context(|| format!("{} in Wine", arguments.join(" ")))?;
         let text = String::from_utf8_lossy(&fs::read(&own)?).into_owned();
         Ok(Output { status, text })
     }
@@ -204,5 +231,10 @@ fn find(places: &[&str]) -> Result<PathBuf> {
         .iter()
         .map(PathBuf::from)
         .find(|path| path.exists())
-        .with_context(|| format!("Wine is missing ({}): apt-get install wine64", places.join(", ")))
+        .with_context(|| {
+            format!(
+                "Wine is missing ({}): apt-get install wine64",
+                places.join(", ")
+            )
+        })
 }
