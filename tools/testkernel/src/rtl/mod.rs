@@ -4,6 +4,7 @@
 //! Strings, C run-time names, formatted and debug output, version, time, GUIDs and bit maps. Nothing here
 //! owns a thread or keeps state but the list of print callbacks.
 
+mod buffer;
 mod crt;
 pub mod guid;
 pub mod misc;
@@ -13,7 +14,7 @@ mod strings;
 mod time;
 
 pub use misc::{VERSION, read_guid, write_guid};
-pub use print::callbacks_in;
+pub use print::{callbacks_in, look_for, seen};
 pub(crate) use strings::allocated;
 
 use crate::export::{A, ANY, D, P};

@@ -5,9 +5,12 @@
 //! lock held and without an allocation. Wide formats need code page tables that NT pages, so they are
 //! reported above `PASSIVE_LEVEL`.
 
+use alloc::string::{String, ToString};
 use core::cell::Cell;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use super::printf::{Args, NarrowBuffer, Sink, Text, WideBuffer, format};
+use super::buffer::{NarrowBuffer, WideBuffer};
+use super::printf::{Args, Sink, Text, format};
 use crate::ke::irql;
 use crate::mem::Ptr;
 use crate::sync::Lock;
@@ -130,6 +133,32 @@ pub(super) extern "win64" fn vsprintf(buffer: Ptr, text: Ptr, args: Ptr) -> i32 
     count.min(UNBOUNDED) as i32
 }
 
+/// What the run waits for in drivers' text, and how often it was seen.
+static WANTED: Lock<String> = Lock::new(String::new());
+static SEEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts prints that contain `text` from now on; nothing for an empty text.
+pub fn look_for(text: &str) {
+    SEEN.store(0, Ordering::Relaxed);
+    *WANTED.lock() = text.to_string();
+}
+
+/// How often the text was seen.
+pub fn seen() -> usize {
+    SEEN.load(Ordering::Relaxed)
+}
+
+fn watch(text: &[u8]) {
+    let wanted = WANTED.lock();
+    if !wanted.is_empty()
+        && text
+            .windows(wanted.len())
+            .any(|part| part == wanted.as_bytes())
+    {
+        SEEN.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn emit(prefix: Ptr, component: u32, level: u32, text: Ptr, args: Ptr) -> i32 {
     let mut buffer = [0u8; LINE];
     let mut out = NarrowBuffer::new(&mut buffer);
@@ -151,6 +180,7 @@ fn emit(prefix: Ptr, component: u32, level: u32, text: Ptr, args: Ptr) -> i32 {
         );
     }
     crate::log::debug_text(out.text());
+    watch(out.text());
     let length = out.text().len();
     notify(&buffer[..length], component, level);
     0
@@ -233,14 +263,15 @@ pub fn callbacks_in(base: Ptr, size: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
     use alloc::vec::Vec;
 
     extern "win64" fn record(string: Ptr, component: u32, level: u32) {
-        SEEN.lock().push((string.ansi_string(), component, level));
+        PRINTED
+            .lock()
+            .push((string.ansi_string(), component, level));
     }
 
-    static SEEN: Lock<Vec<(String, u32, u32)>> = Lock::new(Vec::new());
+    static PRINTED: Lock<Vec<(String, u32, u32)>> = Lock::new(Vec::new());
 
     /// Calls a variadic entry as a C driver would.
     fn variadic(f: extern "win64" fn(), text: &std::ffi::CStr, a: usize, b: usize) {
@@ -262,7 +293,7 @@ mod tests {
         vdbg_print_ex_with_prefix(Ptr(c"xen|".as_ptr() as usize), 77, 1, text, args);
         assert_eq!(set_callback(callback, 0), 0);
         vdbg_print_ex(77, 0, text, args);
-        let seen = SEEN.lock();
+        let seen = PRINTED.lock();
         assert_eq!(
             *seen,
             [("one 1 two text\n".into(), 101, 3), ("xen|7".into(), 77, 1)]
