@@ -1,0 +1,659 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! [`Core`]: spawning, running, sweeping and stopping the tasks of one executor.
+//!
+//! Who owns what: the run queue's word is shared; everything in [`Local`] belongs to whoever moved the word to RUNNING. A task is
+//! allocated by `spawn` on any processor and freed by the runner alone. The core stops by `close` (refuse and cancel), runs until
+//! `is_empty`, and may be freed once its platform pends no more.
+#![expect(unsafe_code, reason = "raw, type-erased task blocks")]
+
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::future::Future;
+use core::ptr::{NonNull, null_mut};
+use core::task::Context;
+
+use super::queue::RunQueue;
+use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::nt::Arc;
+use crate::task::{
+    Block, CANCELLED, COMPLETE, Group, Header, JOIN, JoinHandle, OUTPUT, REF, SCHEDULED, Site,
+    SpawnError, TaskInfo, block_layout, borrowed_waker,
+};
+use crate::{Platform, Status};
+
+/// How much one run may do.
+///
+/// # IRQL
+/// Any.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Polls.
+    pub polls: usize,
+    /// Microseconds, looked at every eight polls; zero means no limit.
+    pub micros: u64,
+}
+
+impl Budget {
+    /// One DPC activation: 64 polls or 50 us.
+    pub const DPC: Self = Self {
+        polls: 64,
+        micros: 50,
+    };
+    /// At most `polls` polls, whatever the time.
+    #[must_use]
+    pub const fn polls(polls: usize) -> Self {
+        Self { polls, micros: 0 }
+    }
+}
+
+/// What a run did.
+///
+/// # IRQL
+/// Any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Someone else runs the executor.
+    Busy,
+    /// Nothing is left to do.
+    Idle {
+        /// Polls made.
+        polls: usize,
+    },
+    /// The budget ended first; the executor has pended itself.
+    More {
+        /// Polls made.
+        polls: usize,
+    },
+}
+
+/// What an inline drive did.
+///
+/// # IRQL
+/// Any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Driven {
+    /// Whether the executor had nothing left to do.
+    pub idle: bool,
+    /// Polls made.
+    pub polls: usize,
+}
+
+/// Why an inline drive did nothing.
+///
+/// # IRQL
+/// Any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveError {
+    /// This processor runs the executor already: the caller is inside one of its polls.
+    Reentrant,
+    /// Another processor runs it and did not let go within the bound.
+    Busy,
+}
+
+impl From<DriveError> for Status {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Reentrant => Self::POSSIBLE_DEADLOCK,
+            DriveError::Busy => Self::DEVICE_BUSY,
+        }
+    }
+}
+
+/// A snapshot of one live task.
+///
+/// # IRQL
+/// Any.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskState {
+    /// Spawn site and size.
+    pub info: &'static TaskInfo,
+    /// Polls so far.
+    pub polls: u32,
+    /// In the run queue.
+    pub scheduled: bool,
+    /// The future is gone, references are left.
+    pub complete: bool,
+}
+
+/// What the runner alone touches.
+struct Local {
+    /// Tasks taken and not yet run, oldest first.
+    first: *mut Header,
+    last: *mut Header,
+}
+
+/// The part of a core that a task's header leads to.
+#[repr(C)]
+pub(crate) struct CoreHead {
+    queue: RunQueue,
+    pend: unsafe fn(*const CoreHead),
+    /// Live blocks: spawned and not yet freed.
+    blocks: AtomicUsize,
+    /// Releasers between their last decrement and their last touch of the core.
+    inflight: AtomicUsize,
+    closed: AtomicBool,
+    swept: AtomicBool,
+    /// `Platform::runner` of the current runner, or zero.
+    runner: AtomicUsize,
+    live: AtomicPtr<Header>,
+    runs: AtomicU32,
+}
+
+/// Where a memory image finds things in an executor, in bytes from its [`Core`].
+///
+/// # IRQL
+/// Any.
+pub mod layout {
+    use core::mem::offset_of;
+
+    use super::CoreHead;
+
+    /// First live task.
+    pub const LIVE: usize = offset_of!(CoreHead, live);
+    /// Live blocks, usize.
+    pub const BLOCKS: usize = offset_of!(CoreHead, blocks);
+    /// Runs, u32.
+    pub const RUNS: usize = offset_of!(CoreHead, runs);
+}
+
+impl CoreHead {
+    /// # Safety
+    /// As `RunQueue::push`; the core outlives the call.
+    pub(crate) unsafe fn push(&self, task: NonNull<Header>) {
+        // SAFETY: by contract.
+        if unsafe { self.queue.push(task) } {
+            // SAFETY: `pend` belongs to the core that this is the head of.
+            unsafe { (self.pend)(self) };
+        }
+    }
+
+    /// Makes the runner look at every live task's group.
+    pub(crate) fn sweep(&self) {
+        self.swept.store(true, Ordering::SeqCst);
+        if self.queue.kick() {
+            // SAFETY: as in `push`.
+            unsafe { (self.pend)(self) };
+        }
+    }
+
+    pub(crate) fn enter(&self) {
+        self.inflight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.inflight.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// An executor over the platform `P`. It must not move once a task was spawned, and outlives all its tasks' blocks.
+///
+/// # IRQL
+/// As said at each method.
+#[repr(C)]
+pub struct Core<P: Platform> {
+    head: CoreHead,
+    local: UnsafeCell<Local>,
+    platform: P,
+}
+
+// SAFETY: `local` is touched by the runner alone (RunQueue), the rest is atomic or `Sync`.
+unsafe impl<P: Platform> Send for Core<P> {}
+// SAFETY: as above.
+unsafe impl<P: Platform> Sync for Core<P> {}
+
+unsafe fn pend<P: Platform>(head: *const CoreHead) {
+    // SAFETY: the head is the first field of a live `Core<P>` (repr(C)).
+    let core = unsafe { &*head.cast::<Core<P>>() };
+    core.platform.pend();
+}
+
+impl<P: Platform> Core<P> {
+    /// An executor without tasks.
+    pub fn new(platform: P) -> Self {
+        let head = CoreHead {
+            queue: RunQueue::new(),
+            pend: pend::<P>,
+            blocks: AtomicUsize::new(0),
+            inflight: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            swept: AtomicBool::new(false),
+            runner: AtomicUsize::new(0),
+            live: AtomicPtr::new(null_mut()),
+            runs: AtomicU32::new(0),
+        };
+        Self {
+            head,
+            local: UnsafeCell::new(Local {
+                first: null_mut(),
+                last: null_mut(),
+            }),
+            platform,
+        }
+    }
+
+    /// The platform.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// A group for tasks of this executor.
+    ///
+    /// # Safety
+    /// The core does not move any more, and outlives every task of the group.
+    pub(crate) unsafe fn group(&self, name: &'static str) -> Group {
+        // SAFETY: by contract.
+        unsafe { Group::new(&self.head, name) }
+    }
+
+    /// Spawns `future` at `site`, in `group` when given.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    ///
+    /// # Safety
+    /// The core does not move any more and is not dropped before [`Self::is_empty`].
+    pub unsafe fn spawn<S, F>(
+        &self,
+        site: S,
+        group: Option<&Arc<Group>>,
+        future: F,
+    ) -> Result<JoinHandle<F::Output>, SpawnError<F>>
+    where
+        S: Site,
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        let _ = site;
+        // Counted first: `close` either sees the block or is seen by it.
+        self.head.blocks.fetch_add(1, Ordering::SeqCst);
+        let refuse = |future, status| {
+            self.head.blocks.fetch_sub(1, Ordering::SeqCst);
+            Err(SpawnError { future, status })
+        };
+        if self.head.closed.load(Ordering::SeqCst) {
+            return refuse(future, Status::DELETE_PENDING);
+        }
+        if let Some(group) = group {
+            assert!(
+                core::ptr::eq(group.core(), &self.head),
+                "group of another executor"
+            );
+            if !group.enter() {
+                return refuse(future, Status::DELETE_PENDING);
+            }
+        }
+        let layout = block_layout(Layout::new::<Block<S, F>>());
+        let base = layout.and_then(|(layout, _)| self.platform.allocate(layout));
+        let (Some((_, align)), Some(base)) = (layout, base) else {
+            if let Some(group) = group {
+                group.leave();
+            }
+            return refuse(future, Status::INSUFFICIENT_RESOURCES);
+        };
+        let offset = base.as_ptr().addr().next_multiple_of(align) - base.as_ptr().addr();
+        let header = Header {
+            state: AtomicU32::new(SCHEDULED | JOIN | 2 * REF),
+            polls: AtomicU32::new(0),
+            next: AtomicPtr::new(null_mut()),
+            core: &raw const self.head,
+            vtable: &Block::<S, F>::VTABLE,
+            list_next: AtomicPtr::new(null_mut()),
+            list_prev: AtomicPtr::new(null_mut()),
+            group: group.map_or(core::ptr::null(), |group| Arc::into_raw(group.clone())),
+            wakes: AtomicU32::new(0),
+            offset: offset as u16,
+            linked: core::cell::Cell::new(false),
+            join: atomic_waker::AtomicWaker::new(),
+        };
+        // SAFETY: the layout has `align - 16` bytes to spare, and bases are 16-byte aligned.
+        let task = unsafe { base.add(offset) }.cast::<Block<S, F>>();
+        // SAFETY: room for a block, aligned.
+        unsafe { task.write(Block::new(header, future)) };
+        let task = task.cast::<Header>();
+        // SAFETY: two references were counted: the executor's and this one.
+        let handle = unsafe { JoinHandle::new(task) };
+        // SAFETY: SCHEDULED was set at birth, so this is the one push for it.
+        unsafe { self.head.push(task) };
+        Ok(handle)
+    }
+
+    /// Runs ready tasks. Called after each `pend`, or inline.
+    ///
+    /// # IRQL
+    /// That of the executor.
+    pub fn run(&self, budget: Budget) -> Outcome {
+        let Ok(list) = self.head.queue.start() else {
+            return Outcome::Busy;
+        };
+        self.head
+            .runner
+            .store(self.platform.runner(), Ordering::Relaxed);
+        let runs = self.head.runs.load(Ordering::Relaxed);
+        self.head
+            .runs
+            .store(runs.wrapping_add(1), Ordering::Relaxed);
+        self.append(list);
+        let deadline = match budget.micros {
+            0 => u64::MAX,
+            micros => self.platform.micros().saturating_add(micros),
+        };
+        let mut polls = 0;
+        loop {
+            if self.head.swept.swap(false, Ordering::SeqCst) {
+                self.cancel_stopped();
+            }
+            let Some(task) = self.pop() else {
+                let list = self.head.queue.take();
+                if !list.is_null() {
+                    self.append(list);
+                    continue;
+                }
+                self.head.runner.store(0, Ordering::Relaxed);
+                if self.head.queue.finish() {
+                    return Outcome::Idle { polls };
+                }
+                self.head
+                    .runner
+                    .store(self.platform.runner(), Ordering::Relaxed);
+                continue;
+            };
+            let late = polls % 8 == 7 && budget.micros != 0 && self.platform.micros() >= deadline;
+            if polls >= budget.polls || late {
+                self.unpop(task);
+                self.head.runner.store(0, Ordering::Relaxed);
+                self.head.queue.pause();
+                self.platform.pend();
+                return Outcome::More { polls };
+            }
+            if self.step(task) {
+                polls += 1;
+            }
+        }
+    }
+
+    /// Runs ready tasks on the caller, who may have to wait for another processor to let go: at most `limit` polls.
+    ///
+    /// # IRQL
+    /// That of the executor.
+    pub fn drive(&self, limit: usize) -> Result<Driven, DriveError> {
+        const SPINS: usize = 1_000_000;
+        let end = self.platform.micros().saturating_add(10_000);
+        for spin in 0..SPINS {
+            match self.run(Budget::polls(limit)) {
+                Outcome::Idle { polls } => return Ok(Driven { idle: true, polls }),
+                Outcome::More { polls } => return Ok(Driven { idle: false, polls }),
+                Outcome::Busy => {}
+            }
+            if self.head.runner.load(Ordering::Relaxed) == self.platform.runner() {
+                return Err(DriveError::Reentrant);
+            }
+            if spin % 64 == 63 && self.platform.micros() > end {
+                break;
+            }
+            self.platform.relax();
+        }
+        Err(DriveError::Busy)
+    }
+
+    /// Runs one popped task; true when it was polled.
+    fn step(&self, task: NonNull<Header>) -> bool {
+        // SAFETY: a popped task is alive until this function frees it.
+        let header = unsafe { task.as_ref() };
+        if header.state.load(Ordering::Acquire) < REF {
+            self.free(task);
+            return false;
+        }
+        // Transition 3 (header.rs).
+        let before = header.state.fetch_and(!SCHEDULED, Ordering::AcqRel);
+        if before & COMPLETE != 0 {
+            self.release(task);
+            return false;
+        }
+        self.link(task);
+        // SAFETY: NULL, or a group kept alive by this task's reference.
+        let group = unsafe { header.group.as_ref() };
+        let stopped =
+            self.head.closed.load(Ordering::Relaxed) || group.is_some_and(Group::is_stopped);
+        if before & CANCELLED != 0 || stopped {
+            // SAFETY: not complete, so the future is there, and the runner alone touches it.
+            unsafe { (header.vtable.drop_future)(task) };
+            self.complete(task, 0);
+            return false;
+        }
+        let polls = header.polls.load(Ordering::Relaxed);
+        header.polls.store(polls.wrapping_add(1), Ordering::Relaxed);
+        // SAFETY: the executor's reference stays until after the poll.
+        let waker = unsafe { borrowed_waker(task) };
+        let mut context = Context::from_waker(&waker);
+        // SAFETY: not complete, so the future is there, and the runner alone touches it.
+        if unsafe { (header.vtable.poll)(task, &mut context) } {
+            self.complete(task, OUTPUT);
+        }
+        true
+    }
+
+    /// Transition 4 (header.rs): the future is gone.
+    fn complete(&self, task: NonNull<Header>, output: u32) {
+        // SAFETY: alive: the executor's reference is given back below.
+        let header = unsafe { task.as_ref() };
+        let before = header.state.fetch_or(COMPLETE | output, Ordering::AcqRel);
+        if before & JOIN == 0 && output != 0 {
+            // SAFETY: the handle was closed before COMPLETE, so the output is ours.
+            unsafe { (header.vtable.drop_output)(task) };
+        }
+        header.join.wake();
+        // SAFETY: NULL, or a group kept alive by this task's reference.
+        if let Some(group) = unsafe { header.group.as_ref() } {
+            group.leave();
+        }
+        if before & SCHEDULED == 0 {
+            self.release(task);
+        }
+    }
+
+    /// Gives back the executor's reference.
+    fn release(&self, task: NonNull<Header>) {
+        // SAFETY: alive until the decrement.
+        let header = unsafe { task.as_ref() };
+        if header.state.fetch_sub(REF, Ordering::AcqRel) < 2 * REF {
+            self.free(task);
+        }
+    }
+
+    /// Frees the block of a task without references.
+    fn free(&self, task: NonNull<Header>) {
+        self.unlink(task);
+        // SAFETY: no references are left, so nobody else sees the block.
+        let header = unsafe { task.as_ref() };
+        let size = header.vtable.size;
+        let offset = usize::from(header.offset);
+        if !header.group.is_null() {
+            // SAFETY: the reference made by `into_raw` in `spawn`.
+            drop(unsafe { Arc::from_raw(header.group) });
+        }
+        drop(header.join.take());
+        let base = task.cast::<u8>();
+        // SAFETY: the block began `offset` bytes before the header.
+        let base = unsafe { base.sub(offset) };
+        let layout = Layout::from_size_align(size, 16)
+            .expect("the layout was valid when the block was allocated");
+        // SAFETY: allocated by this platform with this layout (`block_layout`); the header has no drop glue left to run.
+        unsafe { self.platform.free(base, layout) };
+        self.head.blocks.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Schedules every parked task of a stopped group, or every task when closed, so that `step` drops its future.
+    fn cancel_stopped(&self) {
+        let mut next = self.head.live.load(Ordering::Relaxed);
+        while let Some(task) = NonNull::new(next) {
+            // SAFETY: linked tasks are alive; only the runner unlinks.
+            let header = unsafe { task.as_ref() };
+            next = header.list_next.load(Ordering::Relaxed);
+            // SAFETY: NULL, or a group kept alive by this task's reference.
+            let group = unsafe { header.group.as_ref() };
+            if !self.head.closed.load(Ordering::Relaxed) && !group.is_some_and(Group::is_stopped) {
+                continue;
+            }
+            // The queue is open while we run: a push here does not pend, and `take` finds it. The executor's reference, there
+            // while the task is not complete, is the one that `schedule` needs.
+            if header.state.load(Ordering::Acquire) & COMPLETE == 0 {
+                // SAFETY: as said.
+                unsafe { Header::schedule(task, CANCELLED) };
+            }
+        }
+    }
+
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the runner's exclusive part; see the safety comment"
+    )]
+    fn local(&self) -> &mut Local {
+        // SAFETY: called by the runner only, and no reference is kept across calls of each other.
+        unsafe { &mut *self.local.get() }
+    }
+
+    /// Appends a taken list to the runner's queue.
+    fn append(&self, list: *mut Header) {
+        let mut next = list;
+        while let Some(task) = NonNull::new(next) {
+            // SAFETY: taken tasks are alive.
+            let link = unsafe { &task.as_ref().next };
+            next = link.load(Ordering::Relaxed);
+            link.store(null_mut(), Ordering::Relaxed);
+            let local = self.local();
+            match NonNull::new(local.last) {
+                // SAFETY: queued tasks are alive.
+                Some(last) => unsafe { last.as_ref() }
+                    .next
+                    .store(task.as_ptr(), Ordering::Relaxed),
+                None => local.first = task.as_ptr(),
+            }
+            local.last = task.as_ptr();
+        }
+    }
+
+    fn pop(&self) -> Option<NonNull<Header>> {
+        let local = self.local();
+        let task = NonNull::new(local.first)?;
+        // SAFETY: queued tasks are alive.
+        local.first = unsafe { task.as_ref() }.next.load(Ordering::Relaxed);
+        if local.first.is_null() {
+            local.last = null_mut();
+        }
+        Some(task)
+    }
+
+    fn unpop(&self, task: NonNull<Header>) {
+        let local = self.local();
+        // SAFETY: just popped, alive.
+        unsafe { task.as_ref() }
+            .next
+            .store(local.first, Ordering::Relaxed);
+        if local.first.is_null() {
+            local.last = task.as_ptr();
+        }
+        local.first = task.as_ptr();
+    }
+
+    fn link(&self, task: NonNull<Header>) {
+        // SAFETY: alive; the list is the runner's.
+        let header = unsafe { task.as_ref() };
+        if header.linked.replace(true) {
+            return;
+        }
+        let first = self.head.live.load(Ordering::Relaxed);
+        header.list_next.store(first, Ordering::Relaxed);
+        if let Some(first) = NonNull::new(first) {
+            // SAFETY: linked tasks are alive.
+            unsafe { first.as_ref() }
+                .list_prev
+                .store(task.as_ptr(), Ordering::Relaxed);
+        }
+        self.head.live.store(task.as_ptr(), Ordering::Release);
+    }
+
+    fn unlink(&self, task: NonNull<Header>) {
+        // SAFETY: alive; the list is the runner's.
+        let header = unsafe { task.as_ref() };
+        if !header.linked.replace(false) {
+            return;
+        }
+        let next = header.list_next.load(Ordering::Relaxed);
+        let prev = header.list_prev.load(Ordering::Relaxed);
+        match NonNull::new(prev) {
+            // SAFETY: linked tasks are alive.
+            Some(prev) => unsafe { prev.as_ref() }
+                .list_next
+                .store(next, Ordering::Relaxed),
+            None => self.head.live.store(next, Ordering::Release),
+        }
+        if let Some(next) = NonNull::new(next) {
+            // SAFETY: linked tasks are alive.
+            unsafe { next.as_ref() }
+                .list_prev
+                .store(prev, Ordering::Relaxed);
+        }
+    }
+
+    /// Refuses new tasks and cancels all there are.
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn close(&self) {
+        self.head.closed.store(true, Ordering::SeqCst);
+        self.head.sweep();
+    }
+
+    /// Whether no task block is left, nobody is about to touch the core, and nothing is queued.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.blocks.load(Ordering::SeqCst) == 0
+            && self.head.inflight.load(Ordering::Acquire) == 0
+            && self.head.queue.is_idle()
+    }
+
+    /// Task blocks not yet freed.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.head.blocks.load(Ordering::SeqCst)
+    }
+
+    /// Whether someone runs it now.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.head.queue.is_running()
+    }
+
+    /// Calls `show` for every live task that has run at least once. Exact when nobody runs the executor; otherwise (a debugger
+    /// callback) a best effort over at most 4096 tasks.
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn for_each_task(&self, mut show: impl FnMut(TaskState)) {
+        let mut next = self.head.live.load(Ordering::Acquire);
+        for _ in 0..4096 {
+            let Some(task) = NonNull::new(next) else {
+                return;
+            };
+            // SAFETY: exact use: linked tasks are alive while nobody runs. In a debugger callback the machine stands still.
+            let header = unsafe { task.as_ref() };
+            let state = header.state.load(Ordering::Relaxed);
+            show(TaskState {
+                info: header.vtable.info,
+                polls: header.polls.load(Ordering::Relaxed),
+                scheduled: state & SCHEDULED != 0,
+                complete: state & COMPLETE != 0,
+            });
+            next = header.list_next.load(Ordering::Relaxed);
+        }
+    }
+}

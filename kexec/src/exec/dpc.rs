@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! [`DpcExecutor`]: tasks at DISPATCH_LEVEL, pended by an embedded DPC.
+//!
+//! Owned by an `Arc`; its tasks' owners hold clones, and [`DpcExecutor::stop`] breaks the cycle. Its tasks never call code of
+//! other drivers, so that an inline drive may run them anywhere at DISPATCH_LEVEL.
+#![expect(unsafe_code, reason = "embeds kernel objects at a fixed address")]
+
+use core::alloc::Layout;
+use core::fmt;
+use core::future::Future;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::support;
+use super::{Budget, Core, DriveError, Driven, TaskState};
+use crate::irql::Raised;
+use crate::nt::{Arc, RawTimerDpc, Tag, sys};
+use crate::task::{Group, JoinHandle, Site, SpawnError};
+use crate::timer::{Interval, Sleep, Timeout, Timers};
+use crate::{Duration, Instant, Passive, Platform, Result};
+
+struct DpcPlatform {
+    dpc: RawTimerDpc,
+    tag: Tag,
+}
+
+// SAFETY: pool blocks are 16-byte aligned and stay; `pend` only inserts a DPC that runs the core; runners are processors, of which
+// each runs one thing at DISPATCH_LEVEL.
+unsafe impl Platform for DpcPlatform {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        crate::nt::allocate(self.tag, layout).ok()
+    }
+    unsafe fn free(&self, block: NonNull<u8>, _layout: Layout) {
+        // SAFETY: by contract from `allocate` above.
+        unsafe { crate::nt::release(self.tag, block) };
+    }
+    fn pend(&self) {
+        self.dpc.queue();
+    }
+    fn runner(&self) -> usize {
+        sys::runner_at_dispatch()
+    }
+    fn micros(&self) -> u64 {
+        support::micros()
+    }
+    fn relax(&self) {
+        sys::cpu_relax();
+    }
+}
+
+/// An executor at DISPATCH_LEVEL.
+///
+/// # IRQL
+/// Spawn, drive: <= DISPATCH_LEVEL. Waking its tasks: any. Making, stopping: PASSIVE_LEVEL.
+pub struct DpcExecutor {
+    core: Core<DpcPlatform>,
+    timers: Timers,
+    tag: Tag,
+    stopped: AtomicBool,
+}
+
+unsafe extern "C" fn activate(
+    _dpc: *mut sys::KDPC,
+    context: sys::PVOID,
+    _arg1: sys::PVOID,
+    _arg2: sys::PVOID,
+) {
+    // SAFETY: the context is a live executor until `stop` has flushed this DPC.
+    let executor = unsafe { &*context.cast::<DpcExecutor>() };
+    let _ = executor.core.run(Budget::DPC);
+}
+
+impl DpcExecutor {
+    /// An executor whose DPC runs on processor `cpu`, or on whichever processor pends it.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn try_new(tag: Tag, cpu: Option<u32>) -> Result<Arc<Self>> {
+        let platform = DpcPlatform {
+            dpc: RawTimerDpc::uninit(),
+            tag,
+        };
+        let executor = Self {
+            core: Core::new(platform),
+            timers: Timers::uninit(),
+            tag,
+            stopped: AtomicBool::new(true),
+        };
+        let executor = Arc::try_new(tag, executor)?;
+        let context = core::ptr::from_ref::<Self>(&executor).cast_mut().cast();
+        // SAFETY: in pool, so it does not move; the context is what `activate` expects and lives until `stop`.
+        unsafe { executor.core.platform().dpc.init(activate, context) };
+        if let Some(cpu) = cpu {
+            executor.core.platform().dpc.target(cpu)?;
+            executor.core.platform().dpc.urgent();
+        }
+        // SAFETY: in pool; `stop` comes before the drop (asserted there).
+        unsafe { executor.timers.init() };
+        executor.stopped.store(false, Ordering::Release);
+        Ok(executor)
+    }
+
+    /// Spawns `future`.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn spawn<S, F>(
+        &self,
+        site: S,
+        future: F,
+    ) -> core::result::Result<JoinHandle<F::Output>, SpawnError<F>>
+    where
+        S: Site,
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        // SAFETY: in pool, and not dropped before `stop` has seen `is_empty`.
+        unsafe { self.core.spawn(site, None, future) }
+    }
+
+    /// Spawns `future` in `group`, a group of this executor.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn spawn_in<S, F>(
+        &self,
+        group: &Arc<Group>,
+        site: S,
+        future: F,
+    ) -> core::result::Result<JoinHandle<F::Output>, SpawnError<F>>
+    where
+        S: Site,
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        // SAFETY: as in `spawn`.
+        unsafe { self.core.spawn(site, Some(group), future) }
+    }
+
+    /// A group for tasks of this executor.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn group(&self, name: &'static str) -> Result<Arc<Group>> {
+        // SAFETY: in pool, and not dropped before its tasks are gone.
+        Arc::try_new(self.tag, unsafe { self.core.group(name) })
+    }
+
+    /// Runs ready tasks and due timers on the caller at DISPATCH_LEVEL, at most `limit` polls.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn drive(&self, limit: usize) -> core::result::Result<Driven, DriveError> {
+        let _raised = Raised::to_dispatch();
+        self.timers.expire();
+        self.core.drive(limit)
+    }
+
+    /// Cancels `group` and drives until none of its futures is alive, at most `limit` polls.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn drain_group(&self, group: &Group, limit: usize) -> core::result::Result<(), DriveError> {
+        group.cancel();
+        let mut left = limit;
+        while group.count() != 0 {
+            let driven = self.drive(left.min(64))?;
+            left = left.saturating_sub(driven.polls.max(1));
+            if left == 0 {
+                return Err(DriveError::Busy);
+            }
+        }
+        Ok(())
+    }
+
+    /// The executor's timers.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Waits for `span`; see [`Timers::sleep`].
+    pub fn sleep(&self, span: Duration) -> Sleep<'_> {
+        self.timers.sleep(span)
+    }
+
+    /// Waits until `deadline`; see [`Timers::sleep_until`].
+    pub fn sleep_until(&self, deadline: Instant) -> Sleep<'_> {
+        self.timers.sleep_until(deadline)
+    }
+
+    /// Bounds `future` in time; see [`Timers::timeout`].
+    pub fn timeout<F: Future>(&self, span: Duration, future: F) -> Timeout<'_, F> {
+        self.timers.timeout(span, future)
+    }
+
+    /// A periodic tick; see [`Timers::interval`].
+    pub fn interval(&self, period: Duration) -> Interval<'_> {
+        self.timers.interval(period)
+    }
+
+    /// Refuses new tasks, cancels and drains all there are, waits until no waker or handle is left, flushes timer and DPC.
+    ///
+    /// A reference that does not go within the bound is a leak: a bug check after one log line per task.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
+    pub fn stop(&self, level: Passive) {
+        if self.stopped.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.core.close();
+        support::drain(level, &self.core, || {
+            let _ = self.drive(usize::MAX);
+        });
+        self.timers.stop(level);
+        self.core.platform().dpc.stop(level);
+    }
+
+    /// Calls `show` for every live task; see [`Core::for_each_task`].
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn for_each_task(&self, show: impl FnMut(TaskState)) {
+        self.core.for_each_task(show);
+    }
+
+    /// Task blocks not yet freed.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.core.blocks()
+    }
+
+    /// The address of the core, the start for [`crate::exec::layout`] in a memory image.
+    #[must_use]
+    pub fn core_address(&self) -> usize {
+        core::ptr::from_ref(&self.core).addr()
+    }
+}
+
+impl Drop for DpcExecutor {
+    fn drop(&mut self) {
+        assert!(
+            self.stopped.load(Ordering::Acquire),
+            "DpcExecutor dropped without stop"
+        );
+    }
+}
+
+impl fmt::Debug for DpcExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DpcExecutor({} blocks)", self.core.blocks())
+    }
+}

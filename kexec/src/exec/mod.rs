@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Executors: the platform-free [`Core`], and its two NT back ends.
+
+mod core_exec;
+mod dpc;
+mod passive;
+mod queue;
+mod support;
+
+pub use core_exec::{Budget, Core, DriveError, Driven, Outcome, TaskState, layout};
+pub use dpc::DpcExecutor;
+pub use passive::PassiveExecutor;
+
+pub(crate) use core_exec::CoreHead;
+
+use crate::Platform;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! [`SpinLock`]: NT's executive spin lock around a value.
+//!
+//! Taking it raises to DISPATCH_LEVEL, dropping the guard restores the level found. The guard is not `Send`, and a task's future
+//! must be, so a guard held across an `.await` does not compile. Guards are dropped in the reverse order of their making.
+#![expect(
+    unsafe_code,
+    reason = "the value is reached through the lock's proof of exclusion"
+)]
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use super::sys;
+
+/// A value behind a spin lock.
+///
+/// # IRQL
+/// <= DISPATCH_LEVEL.
+pub struct SpinLock<T: ?Sized> {
+    word: UnsafeCell<usize>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock hands out one reference at a time.
+unsafe impl<T: ?Sized + Send> Send for SpinLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send> Sync for SpinLock<T> {}
+
+impl<T> SpinLock<T> {
+    /// An unlocked value.
+    ///
+    /// # IRQL
+    /// Any.
+    pub const fn new(value: T) -> Self {
+        Self {
+            word: UnsafeCell::new(0),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// The value back.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> SpinLock<T> {
+    /// Takes the lock.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL; DISPATCH_LEVEL until the guard is dropped.
+    ///
+    /// ```compile_fail,E0277
+    /// fn spawnable<F: core::future::Future + Send>(_: F) {}
+    /// let lock = kexec::nt::SpinLock::new(0);
+    /// spawnable(async move {
+    ///     let guard = lock.lock();
+    ///     core::future::ready(()).await;
+    ///     drop(guard);
+    /// });
+    /// ```
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        // SAFETY: the word is a spin lock initialised to zero, at a fixed address while borrowed.
+        let old = unsafe { sys::KeAcquireSpinLockRaiseToDpc(self.word.get()) };
+        SpinGuard {
+            lock: self,
+            old,
+            not_send: PhantomData,
+        }
+    }
+
+    /// The value, when it cannot be locked by anyone else.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for SpinLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpinLock")
+    }
+}
+
+impl<T: Default> Default for SpinLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+/// Holds a [`SpinLock`]; not `Send`.
+///
+/// # Invariants
+/// The lock is held by this processor, at DISPATCH_LEVEL.
+///
+/// # IRQL
+/// DISPATCH_LEVEL.
+pub struct SpinGuard<'a, T: ?Sized> {
+    lock: &'a SpinLock<T>,
+    old: u8,
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<T: ?Sized> Deref for SpinGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the lock is held, exclusively.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for SpinGuard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: held by this guard; restores the level that was found.
+        unsafe { sys::KeReleaseSpinLock(self.lock.word.get(), self.old) };
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for SpinGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}

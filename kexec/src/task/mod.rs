@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Tasks: header, block, join handle, group, spawn-site information.
+
+mod block;
+mod group;
+mod handle;
+mod header;
+mod info;
+
+pub use group::{Drained, Group};
+pub use handle::{Aborted, JoinHandle, SpawnError};
+pub use header::{HEADER_SIZE, Header, layout};
+pub use info::{MAGIC, Site, TaskInfo};
+
+pub(crate) use block::{Block, block_layout};
+pub(crate) use header::{CANCELLED, COMPLETE, JOIN, OUTPUT, REF, SCHEDULED, borrowed_waker};
