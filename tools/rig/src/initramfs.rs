@@ -4,17 +4,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::cache::{Cache, Key};
 use crate::closure::{self, LOADER};
-use crate::command;
 use crate::cpio::Writer;
 use crate::error::{Context, Error, Result};
+use crate::helper;
 use crate::packages::{MODULES, Packages};
 
 const INIT: &str = include_str!("init.sh");
@@ -75,7 +73,7 @@ const DIRS: &[&str] = &[
 /// # Errors
 /// A file that no package brought, a helper that does not build, a full disk.
 pub(crate) fn ensure(cache: &Cache, packages: &Packages, device_model: bool) -> Result<PathBuf> {
-    let peer = build_peer(cache)?;
+    let peer = helper::build(cache, &helper::PEER)?;
     let peer = fs::read(&peer).at("read", &peer)?;
     let key = Key::new("initramfs 2")
         .bytes(packages.manifest().as_bytes())
@@ -208,42 +206,4 @@ fn find_module(dir: &Path, name: &str) -> Option<PathBuf> {
                 matches.then_some(path)
             }
         })
-}
-
-/// Builds the static helper for dom0.
-fn build_peer(cache: &Cache) -> Result<PathBuf> {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peer/Cargo.toml");
-    let dir = cache.dir("cargo")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "peer",
-            "--target",
-            TARGET,
-            "--manifest-path",
-        ])
-        .arg(&manifest)
-        .arg("--target-dir")
-        .arg(&dir)
-        // The caller's own flags must not decide what runs in dom0.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET")
-        .env(
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-            "-Ctarget-feature=+crt-static",
-        );
-    let done = command::run(&mut build, Duration::from_secs(600))?;
-    if !done.status.success() {
-        return Err(Error::missing(format!(
-            "the dom0 helper does not build:\n{}",
-            done.stderr
-        )));
-    }
-    Ok(dir.join(TARGET).join("peer/xenpeer"))
 }

@@ -5,10 +5,12 @@
 mod cache;
 mod closure;
 mod command;
+mod count;
 mod cpio;
 mod dom0;
 mod error;
 mod guest;
+mod helper;
 mod initramfs;
 mod log;
 mod packages;
@@ -19,6 +21,7 @@ mod session;
 mod snapshot;
 
 pub use cache::{Cache, Lock, Progress};
+pub use count::Hypercalls;
 pub use dom0::{Job, Output};
 pub use error::{Error, Kind, Result};
 pub use guest::GuestConfig;

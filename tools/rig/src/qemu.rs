@@ -148,7 +148,7 @@ fn program(packages: &Packages, path: &str, lifetime: Duration) -> Result<Comman
 }
 
 /// A path for QEMU's option syntax, where a comma is written twice.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 

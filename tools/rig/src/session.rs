@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use regex::Regex;
 
 use crate::cache::{Cache, Lock};
+use crate::count::Hypercalls;
 use crate::dom0::{Job, Output};
 use crate::error::{Context, Error, Kind, Result};
 use crate::guest::GuestConfig;
+use crate::helper;
 use crate::log::Com1;
 use crate::packages::Packages;
 use crate::payload;
-use crate::qemu::{DISK_BYTES, Variant};
+use crate::qemu::{DISK_BYTES, Variant, quoted};
 use crate::snapshot::{Machine, Snapshot};
 
 /// Files for dom0 start at multiples of this on the disk.
@@ -34,8 +36,8 @@ pub struct RigConfig {
     pub icount: bool,
     /// The machine is killed after this time, whatever happens.
     pub lifetime: Duration,
-    /// More arguments for QEMU, such as `-plugin`.
-    pub qemu: Vec<String>,
+    /// Counts the hypercalls of guests from outside; [`Rig::quit`] returns them. Exact together with `icount`.
+    pub count_hypercalls: bool,
 }
 
 impl Default for RigConfig {
@@ -45,7 +47,7 @@ impl Default for RigConfig {
             hvm: false,
             icount: false,
             lifetime: Duration::from_secs(300),
-            qemu: Vec::new(),
+            count_hypercalls: false,
         }
     }
 }
@@ -115,7 +117,18 @@ impl Rig {
         let lock = Lock::take(&config.cache)?;
         let packages = Packages::ensure(&config.cache)?;
         let snapshot = retry_once(|| Snapshot::ensure(&config.cache, &packages, variant(&config)))?;
-        let restore = || snapshot.restore(&config.cache, &packages, &config.qemu, config.lifetime);
+        let counts = config.cache.path("run/hypercalls");
+        let mut plugin = Vec::new();
+        if config.count_hypercalls {
+            let file = helper::build(&config.cache, &helper::COUNTER)?;
+            // The table of an earlier run must not be taken for this one's.
+            let _ = fs::remove_file(&counts);
+            plugin.extend([
+                "-plugin".into(),
+                format!("{},out={}", quoted(&file), quoted(&counts)),
+            ]);
+        }
+        let restore = || snapshot.restore(&config.cache, &packages, &plugin, config.lifetime);
         let machine = retry_once(restore)?;
         let log = machine.qemu.com1().to_owned();
         let com1 = Com1::open(&log)?;
@@ -452,15 +465,19 @@ impl Rig {
         self.dom0_ok("killall -9 xenstored").map(drop)
     }
 
-    /// Ends the machine in an orderly way, so that plugins print what they counted.
+    /// Ends the machine in an orderly way and returns the hypercalls counted outside the guests; none if
+    /// [`RigConfig::count_hypercalls`] is off.
     ///
     /// # Errors
-    /// The messages of QEMU cannot be read.
-    pub fn quit(mut self) -> Result<String> {
+    /// QEMU left no table.
+    pub fn quit(mut self) -> Result<Hypercalls> {
         self.machine.qmp.quit();
         self.machine.qemu.end(Duration::from_secs(10));
-        let messages = self.config.cache.path("run/qemu.log");
-        fs::read_to_string(&messages).at("read", &messages)
+        if !self.config.count_hypercalls {
+            return Ok(Hypercalls::default());
+        }
+        let counts = self.config.cache.path("run/hypercalls");
+        Hypercalls::parse(&fs::read_to_string(&counts).at("read", &counts)?)
     }
 }
 

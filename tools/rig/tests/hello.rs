@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::{Then, config, hello};
+use common::{HYPERCALL_PAGE, SCHED_OP, Then, VERSION_OP, config, hello};
 use rig::{GuestConfig, Kind, Lock, Rig, RigConfig, Shutdown, XEN_LINE};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -182,15 +183,24 @@ fn a_second_run_is_told_who_holds_the_rig() {
 }
 
 #[test]
-fn instructions_are_counted_exactly() {
-    let config = RigConfig {
-        icount: true,
-        ..config()
-    };
-    let mut rig = Rig::start(config).expect("start");
-    let image = hello("counted\n", 10, Then::PowerOff);
-    let begin = Instant::now();
-    rig.create_guest(&GuestConfig::new(image)).expect("create");
-    rig.wait_log("^counted", SOON).expect("hello");
-    eprintln!("icount printed {:.2?}", begin.elapsed());
+fn hypercalls_are_counted_from_outside() {
+    // Other addresses' counts are the page's own: the guest makes no hypercall elsewhere.
+    for rounds in [1, 1000] {
+        let config = RigConfig {
+            icount: true,
+            count_hypercalls: true,
+            ..config()
+        };
+        let mut rig = Rig::start(config).expect("start");
+        let image = hello("counted\n", rounds, Then::PowerOff);
+        let begin = Instant::now();
+        rig.create_guest(&GuestConfig::new(image)).expect("create");
+        rig.wait_log("^counted", SOON).expect("hello");
+        eprintln!("icount printed {:.2?}", begin.elapsed());
+        assert_eq!(rig.wait_shutdown(SOON).expect("shut down"), Shutdown::Ended);
+        let counted = rig.quit().expect("quit");
+        let want = BTreeMap::from([(VERSION_OP, u64::from(rounds)), (SCHED_OP, 1)]);
+        assert_eq!(counted.through_page(HYPERCALL_PAGE), want, "{counted:x?}");
+        assert_eq!(counted.total(), u64::from(rounds) + 1, "{counted:x?}");
+    }
 }

@@ -6,6 +6,15 @@ use rig::{Cache, RigConfig};
 const BASE: u32 = 0x10_0000;
 const CODE: u32 = 0x100;
 
+/// Where [`hello`] has its hypercall page.
+pub(crate) const HYPERCALL_PAGE: u64 = BASE as u64 + 0x2000;
+
+/// Number of `xen_version`.
+pub(crate) const VERSION_OP: u32 = 17;
+
+/// Number of `sched_op`.
+pub(crate) const SCHED_OP: u32 = 29;
+
 /// What the guest does after printing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
