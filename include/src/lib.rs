@@ -6,6 +6,7 @@
 //! | [`store`] | published STORE interface, version 2 | bus driver, child drivers |
 //! | [`evtchn`] | published EVTCHN interface, versions 5 to 9 | bus driver, child drivers |
 //! | [`store_async`] | our asynchronous store table | bus driver, child drivers |
+//! | [`client`] | the bus as async Rust | child drivers |
 //! | [`errno`] | error numbers and names as statuses | xen.sys, bus driver |
 //! | [`xen`] | private ABI of xen.sys | xenbus.sys, xenfilt.sys |
 //!
@@ -14,6 +15,11 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod client;
+pub mod errno;
 pub mod evtchn;
 mod ffi;
 mod interface;
@@ -21,4 +27,5 @@ pub mod store;
 pub mod store_async;
 pub mod xen;
 
+pub use ffi::query::query;
 pub use interface::{Guid, Interface, NtStatus, ReferenceRoutine, Table};

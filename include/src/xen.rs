@@ -186,7 +186,6 @@ const _: () =
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
     use std::string::ToString;
 

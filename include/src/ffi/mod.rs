@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The C edge of this crate: imports from xen.sys and calls through the bus driver's tables.
-#![cfg_attr(windows, expect(unsafe_code, reason = "calls of foreign functions"))]
+#![expect(
+    unsafe_code,
+    reason = "calls of foreign functions, callbacks with contexts"
+)]
 
+pub(crate) mod evtchn;
+pub(crate) mod query;
+pub(crate) mod request;
+pub(crate) mod watch;
 #[cfg(windows)]
 pub(crate) mod xen;

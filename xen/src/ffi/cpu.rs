@@ -15,7 +15,10 @@ pub(super) struct Processor;
 
 impl Cpuid for Processor {
     fn read(&self, leaf: u32, subleaf: u32) -> Leaf {
-        #[allow(unused_unsafe, reason = "the intrinsic became safe in a later compiler")]
+        #[allow(
+            unused_unsafe,
+            reason = "the intrinsic became safe in a later compiler"
+        )]
         // SAFETY: every x86-64 processor has CPUID, and it changes nothing but its outputs.
         let result = unsafe { __cpuid_count(leaf, subleaf) };
         Leaf {

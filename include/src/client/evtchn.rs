@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Event channels.
+//!
+//! The bus calls a channel at device IRQL; there it counts and wakes, and no event allocates anything.
+
+use core::future::poll_fn;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kexec::nt::Tag;
+use kexec::nt::wdm::DevicePtr;
+use kexec::{Passive, Result};
+
+use crate::evtchn::EvtchnV9;
+use crate::ffi::evtchn::{Events, Open, Remote};
+use crate::ffi::query::query;
+
+/// A reference to the bus driver's event channels.
+///
+/// Dropped at PASSIVE_LEVEL: it frees the blocks of closed channels when no callback can be running.
+#[derive(Debug)]
+pub struct Evtchn(Events);
+
+impl Evtchn {
+    /// Asks the device below for event channels, version 9, and takes a reference. `tag` is that of
+    /// the pool block that each channel needs.
+    ///
+    /// # Errors
+    /// The provider's status.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
+    pub fn open(tag: Tag, below: DevicePtr, passive: Passive) -> Result<Self> {
+        let table = query::<EvtchnV9>(below, passive)?;
+        #[expect(unsafe_code, reason = "states where the table comes from")]
+        // SAFETY: the device below is the bus driver's PDO: it answered the query, and it stays while
+        // its child is attached, which outlives this reference.
+        unsafe {
+            Self::from_table(tag, table)
+        }
+    }
+
+    /// Takes a reference to event channels whose table is at hand already.
+    ///
+    /// # Safety
+    /// The table came from a provider of the interface, whose image stays loaded while a reference is
+    /// held.
+    ///
+    /// # Errors
+    /// The provider's status.
+    #[expect(unsafe_code, reason = "believes function pointers")]
+    pub unsafe fn from_table(tag: Tag, table: EvtchnV9) -> Result<Self> {
+        // SAFETY: by the contract.
+        unsafe { Events::acquire(table, tag) }.map(Self)
+    }
+
+    /// Opens a port to which `domain` may bind. Masked until [`Channel::unmask`].
+    ///
+    /// # Errors
+    /// `STATUS_UNSUCCESSFUL`: the bus has no more to say.
+    pub fn unbound(&self, domain: u16) -> Result<Channel<'_>> {
+        self.channel(Remote::Unbound(domain))
+    }
+
+    /// Binds to a port of another domain. Masked until [`Channel::unmask`].
+    ///
+    /// # Errors
+    /// As [`Self::unbound`].
+    pub fn inter_domain(&self, domain: u16, port: u32) -> Result<Channel<'_>> {
+        self.channel(Remote::Port(domain, port))
+    }
+
+    fn channel(&self, remote: Remote) -> Result<Channel<'_>> {
+        // Without the mask every edge is delivered and counted, so nothing has to be unmasked again.
+        let open = self.0.open(remote, false)?;
+        Ok(Channel {
+            open,
+            seen: AtomicU32::new(0),
+        })
+    }
+}
+
+/// An open event channel; closed when dropped.
+#[derive(Debug)]
+pub struct Channel<'a> {
+    open: Open<'a>,
+    /// Deliveries that `wait` has reported.
+    seen: AtomicU32,
+}
+
+impl Channel<'_> {
+    /// The local port, for the other end to bind to.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.open.port()
+    }
+
+    /// Lets events through. One that is pending is delivered.
+    pub fn unmask(&self) {
+        self.open.unmask();
+    }
+
+    /// Sends an event to the other end.
+    ///
+    /// # IRQL
+    /// Any that may raise to DISPATCH_LEVEL: `<= DISPATCH_LEVEL`.
+    pub fn send(&self) {
+        self.open.send();
+    }
+
+    /// Moves delivery to a processor, by group and number in the group.
+    ///
+    /// # Errors
+    /// `STATUS_NOT_SUPPORTED`: that processor takes no upcalls. Not fatal.
+    pub fn bind(&self, group: u16, number: u8) -> Result {
+        self.open.bind(group, number)
+    }
+
+    /// Deliveries since the channel was opened; wraps.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.open.count()
+    }
+
+    /// Waits for events that no earlier wait has reported, and returns how many there were.
+    ///
+    /// Cancel-safe. One task waits at a time.
+    pub async fn wait(&self) -> u32 {
+        let seen = self.seen.load(Ordering::Relaxed);
+        let count = poll_fn(|cx| self.open.poll_beyond(seen, cx)).await;
+        self.seen.store(count, Ordering::Relaxed);
+        count.wrapping_sub(seen)
+    }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a child driver is written against: the bus as async Rust.
+//!
+//! ```no_run
+//! # use kexec::{Passive, Result, nt::{Tag, wdm::DevicePtr}};
+//! use xenbus_interface::client::{Evtchn, Store};
+//!
+//! const TAG: Tag = Tag(*b"DEMO");
+//!
+//! async fn run(store: &Store, evtchn: &Evtchn) -> Result {
+//!     let backend = store.read("device/demo/0/backend-id").await?.number()?;
+//!     let channel = evtchn.unbound(u16::try_from(backend).unwrap_or(0))?;
+//!     store.write("data/demo/port", "7").await?;
+//!     channel.unmask();
+//!     channel.wait().await;
+//!     channel.send();
+//!     store.transaction(async |t| {
+//!         let value = t.read("data/demo/counter").await?.number()?;
+//!         t.write("data/demo/counter", if value == 0 { "1" } else { "2" }).await
+//!     })
+//!     .await
+//! }
+//!
+//! fn start(below: DevicePtr, passive: Passive) -> Result<(Store, Evtchn)> {
+//!     Ok((Store::open(TAG, below, passive)?, Evtchn::open(TAG, below, passive)?))
+//! }
+//! ```
+//!
+//! References to the bus are counted: a [`Store`] or [`Evtchn`] holds one for its life. A child opens
+//! them going to D0 and drops them, after everything that borrows them, leaving it.
+//!
+//! # IRQL
+//! Everything here runs at `<= DISPATCH_LEVEL` unless it says otherwise; futures and guards must be
+//! dropped without a lock held that a callback of the bus could want.
+
+mod evtchn;
+mod store;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use evtchn::{Channel, Evtchn};
+pub use store::{Store, Transaction, Watch};
+pub use value::{Names, Value};
