@@ -1,17 +1,137 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Runs the sample driver on a real Xen.
+//! `cargo xtask run`: the main job. Our drivers, loaded as .sys files in a guest on a real Xen, serve the sample child's async
+//! code while dom0 plays the other end; success is what both sides agree on.
 
-use anyhow::{Result, bail};
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rig::{Cache, GuestConfig, Payload, Rig, RigConfig, pack};
+
+use crate::build::{self, Flavor};
+use crate::{package, setup, util};
+
+/// How long the guest may take, restored snapshot to its last line.
+const GUEST_LIMIT: Duration = Duration::from_secs(240);
 
 /// Arguments of `cargo xtask run`.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Args {
+    /// Virtual CPUs of the guest (1 to 32)
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
+    vcpus: u32,
+    /// An HVM guest with the Xen platform device instead of a PVH guest
+    #[arg(long)]
+    hvm: bool,
+    /// The checked build of the drivers
+    #[arg(long)]
+    checked: bool,
+    /// Keep the machine after the run, until Enter is pressed
+    #[arg(long)]
+    keep: bool,
+    /// Write the guest's memory to FILE before it ends, for `cargo xtask dump`
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Args {
+    /// A run of the shipping build.
+    pub(crate) fn new(vcpus: u32, hvm: bool, checked: bool) -> Self {
+        Self { vcpus, hvm, checked, keep: false, dump: None, yes: true }
+    }
+
+    pub(crate) fn flavor(&self) -> Flavor {
+        if self.checked { Flavor::Checked } else { Flavor::Free }
+    }
+}
+
+/// Prints a progress line with the time since the command began.
+pub(crate) fn progress(begin: Instant) -> impl Fn(&str) + Send + Sync + 'static {
+    move |line| eprintln!("[{:6.1} s] {line}", begin.elapsed().as_secs_f64())
+}
 
 /// Runs the sample driver on a real Xen.
 ///
 /// # Errors
 ///
-/// Always, until it is wired to the rest.
-pub(crate) fn main(_args: &Args) -> Result<()> {
-    bail!("cargo xtask run: not yet wired")
+/// Anything fails to build or boot, or guest and dom0 do not agree.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let say = progress(Instant::now());
+    setup::ensure(&[setup::Purpose::Build], args.yes)?;
+    say("building the drivers and the test kernel");
+    build::images(args.flavor(), &build::IMAGES)?;
+    let kernel = build::test_kernel()?;
+    let report = run(args, &kernel)?;
+    print!("{report}");
+    let path = util::root().join("target").join("rig").join("report.json");
+    util::write_if_changed(&path, report.to_json()?.as_bytes())?;
+    println!("report: {}", path.display());
+    report.verdict()
+}
+
+/// The guest's payload: the four images, the registry of their INFs and `boot`.
+///
+/// # Errors
+///
+/// An image or INF is missing.
+pub(crate) fn payload(flavor: Flavor, boot: &str) -> Result<Payload> {
+    let mut payload = Payload::new().boot(boot).registry(&package::rig_registry()?);
+    for name in build::IMAGES {
+        let file = format!("{name}.sys");
+        payload = payload.driver(&file, util::read(&flavor.dir().join(&file))?);
+    }
+    Ok(payload)
+}
+
+/// Boots the guest and plays one sample run through; the images and `kernel` are built.
+///
+/// # Errors
+///
+/// The rig cannot start, or the run does not come to its end.
+pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Report> {
+    let begin = Instant::now();
+    let image = pack(&util::read(kernel)?, &payload(args.flavor(), "pnp=1\nwait_result=sample\ncreate_test=1\n")?)?;
+    let config = RigConfig {
+        cache: Cache::new().with_progress(progress(begin)),
+        hvm: args.hvm,
+        icount: true,
+        lifetime: GUEST_LIMIT + Duration::from_secs(120),
+        ..RigConfig::default()
+    };
+    let mut rig = Rig::start(config)?;
+    let domid = rig.create_guest(&GuestConfig { vcpus: args.vcpus, hvm: args.hvm, paused: true, ..GuestConfig::new(image) })?;
+    let mut peer = rig.spawn_dom0(&format!("xenpeer sample --domid {domid} --timeout 120"), GUEST_LIMIT)?;
+    peer.wait_line("\"ready\"", Duration::from_secs(60))?;
+    rig.unpause()?;
+    let end = rig.wait_log("^KERNEL: (done|failed)", GUEST_LIMIT);
+    let guest = rig.guest_log()?;
+    let last = match end {
+        Ok(line) => line,
+        Err(error) => {
+            eprintln!("the guest's last lines:");
+            for line in guest.iter().rev().take(40).rev() {
+                eprintln!("  {line}");
+            }
+            return Err(error).context("the guest did not come to its end");
+        }
+    };
+    let peer_said = peer.finish(Duration::from_secs(60))?;
+    let peer_lines = peer.lines()?.to_vec();
+    if let Some(file) = &args.dump {
+        rig.dump_guest(file)?;
+    }
+    let versions = rig.dom0_ok("xl info | grep -E '^xen_version|^xen_extra|^xen_caps'")?;
+    if args.keep {
+        eprintln!("the machine is kept (log: {}); press Enter to end it", rig.log_file().display());
+        std::io::stdin().read_line(&mut String::new())?;
+    }
+    if guest.is_empty() {
+        bail!("the guest printed nothing");
+    }
+    Ok(report::Report::new(domid, args, &versions, &last, &guest, &peer_lines, peer_said.code))
 }
