@@ -1,3 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! xenbus.sys: the bus driver.
 #![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(any(test, not(windows)))]
+extern crate std;
+
+pub mod evtchn;
+pub mod status;
+pub mod store;
+#[cfg(any(test, not(windows)))]
+pub mod testing;

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The ABI in use: FIFO when it works, 2-level otherwise.
+//!
+//! Choosing FIFO is an act on the whole domain and undone by a reset, which closes every port; so the
+//! toolstack's ports are carried over and their parameters written again. `<= DISPATCH_LEVEL` to
+//! choose, any IRQL to use.
+
+use kexec::nt::{Tag, Vec};
+use kexec::{Result, Status};
+
+use super::fifo;
+use super::host::{EventPage, Hypervisor, Machine};
+use super::two_level;
+
+/// Pool tag of event channels.
+pub const TAG: Tag = Tag(*b"XBev");
+
+/// `HVM_PARAM_STORE_EVTCHN` and `HVM_PARAM_CONSOLE_EVTCHN`.
+const TOOLSTACK_PORTS: [u32; 2] = [2, 18];
+
+/// State of one processor's poll.
+pub enum PollState<P> {
+    /// 2-level.
+    TwoLevel(two_level::PollState),
+    /// FIFO.
+    Fifo(fifo::PollState<P>),
+    /// The processor takes no events.
+    None,
+}
+
+/// The ABI in use.
+pub enum Abi<P> {
+    /// 2-level.
+    TwoLevel,
+    /// FIFO.
+    Fifo(fifo::Array<P>),
+}
+
+/// The chosen ABI and the state of each processor.
+pub type Chosen<P> = (Abi<P>, Vec<PollState<P>>);
+
+impl<P: EventPage> Abi<P> {
+    /// Chooses: FIFO if `want_fifo` and the hypervisor agrees for every processor, else 2-level.
+    ///
+    /// # Errors
+    /// `NO_MEMORY`.
+    pub fn choose<H>(host: &H, want_fifo: bool) -> Result<Chosen<P>>
+    where
+        H: Hypervisor + Machine<Page = P>,
+    {
+        if want_fifo {
+            // The array first: nothing may fail once the hypervisor has been told.
+            let array = fifo::Array::try_new()?;
+            match fifo_states(host) {
+                Ok(states) => return Ok((Self::Fifo(array), states)),
+                Err(status) => {
+                    kexec::info!("evtchn: no fifo abi ({status}), 2-level it is");
+                }
+            }
+        }
+        two_level::mask_all(host.shared_info());
+        let mut states = Vec::new(TAG);
+        for cpu in 0..host.max_cpus() {
+            states.try_push(match host.vcpu_info(cpu) {
+                Some(_) => PollState::TwoLevel(two_level::PollState::default()),
+                None => PollState::None,
+            })?;
+        }
+        Ok((Self::TwoLevel, states))
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TwoLevel => "2-level",
+            Self::Fifo(_) => "fifo",
+        }
+    }
+
+    /// Makes a port usable, masked.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER` for a port beyond the ABI; when the array cannot grow, why.
+    pub fn enable<H>(&self, host: &H, port: u32) -> Result
+    where
+        H: Hypervisor + Machine<Page = P>,
+    {
+        match self {
+            Self::TwoLevel if port >= two_level::PORTS => return Err(Status::INVALID_PARAMETER),
+            Self::TwoLevel => {}
+            Self::Fifo(array) => array.reach(host, port)?,
+        }
+        self.mask(host, port);
+        Ok(())
+    }
+
+    /// Masks a port.
+    pub fn mask<H: Hypervisor>(&self, host: &H, port: u32) {
+        match self {
+            Self::TwoLevel => two_level::mask(host.shared_info(), port),
+            Self::Fifo(array) => array.mask(port),
+        }
+    }
+
+    /// Whether a port is masked.
+    pub fn is_masked<H: Hypervisor>(&self, host: &H, port: u32) -> bool {
+        match self {
+            Self::TwoLevel => two_level::is_masked(host.shared_info(), port),
+            Self::Fifo(array) => array.is_masked(port),
+        }
+    }
+
+    /// Unmasks a port; true when an event was pending, which nobody will raise by itself.
+    pub fn unmask<H: Hypervisor>(&self, host: &H, port: u32) -> bool {
+        match self {
+            Self::TwoLevel => two_level::unmask(host.shared_info(), port),
+            Self::Fifo(array) => array.unmask(port),
+        }
+    }
+
+    /// Takes the pending bit of a port.
+    pub fn ack<H: Hypervisor>(&self, host: &H, port: u32) {
+        match self {
+            Self::TwoLevel => two_level::ack(host.shared_info(), port),
+            Self::Fifo(array) => array.ack(port),
+        }
+    }
+
+    /// Whether a closed port's number is kept back until the next poll.
+    pub fn lingers(&self, port: u32) -> bool {
+        match self {
+            Self::TwoLevel => false,
+            Self::Fifo(array) => array.is_linked(port),
+        }
+    }
+
+    /// A poll found an event of another processor.
+    ///
+    /// 2-level: the other processor sees it too. FIFO: the poll has taken it out of a queue, because
+    /// the port was moved while it was in it; the hypervisor's unmask queues it where it belongs.
+    pub fn pass_on<H: Hypervisor>(&self, host: &H, port: u32) {
+        if let Self::Fifo(array) = self {
+            array.mask(port);
+            let _ = host.unmask(port);
+        }
+    }
+
+    /// Visits pending ports of `cpu`; true: there may be more.
+    pub fn poll<H: Hypervisor>(
+        &self,
+        host: &H,
+        cpu: u32,
+        state: &PollState<P>,
+        budget: &mut usize,
+        visit: impl FnMut(u32),
+    ) -> bool {
+        match (self, state, host.vcpu_info(cpu)) {
+            (Self::TwoLevel, PollState::TwoLevel(state), Some(vcpu)) => {
+                two_level::poll(host.shared_info(), vcpu, state, budget, visit)
+            }
+            (Self::Fifo(array), PollState::Fifo(state), _) => array.poll(state, budget, visit),
+            _ => false,
+        }
+    }
+}
+
+fn fifo_states<H, P: EventPage>(host: &H) -> Result<Vec<PollState<P>>>
+where
+    H: Hypervisor + Machine<Page = P>,
+{
+    let mut states = Vec::new(TAG);
+    states.try_reserve(host.max_cpus() as usize)?;
+    for cpu in 0..host.max_cpus() {
+        // A processor that is not there yet takes no events.
+        let Ok(vcpu) = host.vcpu_id(cpu) else {
+            states.try_push(PollState::None)?;
+            continue;
+        };
+        let page = match host.alloc_page() {
+            Ok(page) => page,
+            Err(status) => {
+                reset(host);
+                return Err(status);
+            }
+        };
+        let gfn = page.gfn();
+        // Kept in `states` before the hypervisor learns of it: freed only after a reset.
+        states.try_push(PollState::Fifo(fifo::PollState::new(page)))?;
+        if let Err(status) = host.init_control(gfn, vcpu) {
+            // Before any control block is freed: the hypervisor still writes there.
+            reset(host);
+            return Err(status);
+        }
+    }
+    Ok(states)
+}
+
+/// Resets every port of the domain and binds the toolstack's again.
+///
+/// A port that cannot be carried over has its parameter cleared: its service then says "not there"
+/// instead of using a port that is something else.
+pub fn reset<H: Hypervisor>(host: &H) {
+    let peers = TOOLSTACK_PORTS.map(|param| {
+        let port = host.get_param(param).ok().filter(|&port| port != 0)?;
+        host.query_interdomain(u32::try_from(port).ok()?).ok()
+    });
+    if let Err(status) = host.reset() {
+        kexec::warn!("evtchn: reset failed, {status}");
+        return;
+    }
+    for (param, peer) in TOOLSTACK_PORTS.into_iter().zip(peers) {
+        let port = match peer {
+            Some((domain, port)) => host.bind_interdomain(domain, port).unwrap_or(0),
+            None => 0,
+        };
+        if let Err(status) = host.set_param(param, u64::from(port)) {
+            kexec::warn!("evtchn: port {port} of parameter {param} is lost, {status}");
+        }
+    }
+}

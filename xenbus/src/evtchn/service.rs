@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The event channel service: acquisition, delivery to processors, upcalls.
+//!
+//! One object per bus device. [`Evtchn::isr`] runs at device IRQL under the processor's interrupt
+//! lock, [`Evtchn::dpc`] takes that lock; a flag per processor keeps the two interrupts that processor
+//! 0 may have (its vector and the line) from polling at the same time. Work per call is bounded: what
+//! is left is continued by a DPC. No allocation, no DISPATCH lock on the way to a channel.
+//!
+//! Stop: [`Evtchn::disable`], then every channel closed, then [`Evtchn::release`]. An interrupt that
+//! comes later finds nothing to do.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use kexec::nt::{Arc, Vec};
+use kexec::{Result, Status};
+
+use super::abi::{Abi, PollState, TAG, reset};
+use super::host::{Hypervisor, Machine};
+use super::slots::{NONE, Slot, Slots};
+
+/// `HVM_PARAM_CALLBACK_IRQ`.
+const PARAM_CALLBACK_IRQ: u32 = 0;
+/// Ports looked at in one interrupt or DPC.
+const BUDGET: usize = 64;
+
+/// What the registry says.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// `UseEvtchnFifoAbi`.
+    pub fifo: bool,
+    /// `UseEvtchnUpcall`.
+    pub upcall: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            fifo: true,
+            upcall: true,
+        }
+    }
+}
+
+/// One processor.
+#[derive(Debug, Default)]
+pub struct Cpu {
+    /// A poll is going on.
+    polling: AtomicBool,
+    /// Has a vector of its own.
+    upcall: AtomicBool,
+    /// Local events: a stack of slots, plus one.
+    triggered: AtomicU32,
+    /// Upcalls taken.
+    pub upcalls: AtomicU64,
+    /// Events delivered.
+    pub events: AtomicU64,
+    /// Times the bound was reached.
+    pub deferred: AtomicU64,
+}
+
+/// The service; see the module.
+pub struct Evtchn<H: Hypervisor + Machine> {
+    pub(super) host: H,
+    pub(super) abi: Abi<H::Page>,
+    pub(super) slots: Slots,
+    states: Vec<PollState<H::Page>>,
+    cpus: Vec<Cpu>,
+    epoch: AtomicU32,
+    enabled: AtomicBool,
+}
+
+impl<H: Hypervisor + Machine> Evtchn<H> {
+    /// Chooses the ABI. No event is delivered before [`enable`](Self::enable).
+    ///
+    /// # Errors
+    /// `NO_MEMORY`.
+    pub fn try_new(host: H, config: Config) -> Result<Arc<Self>> {
+        let (abi, states) = Abi::choose(&host, config.fifo)?;
+        let mut cpus = Vec::new(TAG);
+        for _ in 0..host.max_cpus() {
+            cpus.try_push(Cpu::default())?;
+        }
+        Arc::try_new(
+            TAG,
+            Self {
+                host,
+                abi,
+                slots: Slots::new(),
+                states,
+                cpus,
+                epoch: AtomicU32::new(0),
+                enabled: AtomicBool::new(false),
+            },
+        )
+    }
+
+    /// The seam below.
+    #[must_use]
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// The ABI's name.
+    #[must_use]
+    pub fn abi_name(&self) -> &'static str {
+        self.abi.name()
+    }
+
+    /// Counters of a processor.
+    #[must_use]
+    pub fn cpu(&self, cpu: u32) -> Option<&Cpu> {
+        self.cpus.get(cpu as usize)
+    }
+
+    /// Channels open.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.slots.live()
+    }
+
+    /// Tells the hypervisor how to interrupt each processor.
+    ///
+    /// Vectors first, as many as the hypervisor takes; the callback line is always set too, and
+    /// serves processor 0 when vectors are refused.
+    ///
+    /// # Errors
+    /// `UNSUCCESSFUL` when processor 0 could not be interrupted in either way.
+    pub fn enable(&self, config: Config) -> Result {
+        self.enabled.store(true, Ordering::SeqCst);
+        if config.upcall {
+            self.enable_vectors();
+        }
+        let line = self.host.line();
+        if let Some(line) = line {
+            // Type 0: a GSI.
+            self.host.set_param(PARAM_CALLBACK_IRQ, u64::from(line))?;
+        }
+        if line.is_none() && !self.has_upcall(0) {
+            self.enabled.store(false, Ordering::SeqCst);
+            return Err(Status::UNSUCCESSFUL);
+        }
+        self.kick_by_hand(0);
+        Ok(())
+    }
+
+    fn enable_vectors(&self) {
+        for (cpu, state) in (0..).zip(self.cpus.iter()) {
+            let takes_events = !matches!(self.states[cpu as usize], PollState::None);
+            if !takes_events || self.host.vcpu_info(cpu).is_none() {
+                continue;
+            }
+            let (Some(vector), Ok(vcpu)) = (self.host.vector(cpu), self.host.vcpu_id(cpu)) else {
+                continue;
+            };
+            match self.host.set_upcall_vector(vcpu, vector) {
+                Ok(()) => {
+                    state.upcall.store(true, Ordering::SeqCst);
+                    // Some hypervisors leave an upcall pending without an interrupt when vcpu_info is
+                    // registered; unless it is cleared, none would ever come.
+                    self.kick_by_hand(cpu);
+                }
+                Err(Status::NOT_IMPLEMENTED) => {
+                    kexec::info!("evtchn: no upcall vectors, processor 0 only");
+                    return;
+                }
+                Err(status) => kexec::warn!("evtchn: no upcall vector for cpu {cpu}, {status}"),
+            }
+        }
+    }
+
+    /// Ends delivery. Vectors cannot be taken back: an interrupt may still come.
+    pub fn disable(&self) {
+        if !self.enabled.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let _ = self.host.set_param(PARAM_CALLBACK_IRQ, 0);
+        for cpu in (0..).take(self.cpus.len()) {
+            // Whoever was inside is out once the lock was ours.
+            self.host.with_interrupt_lock(cpu, &mut || {});
+        }
+    }
+
+    /// Gives the ABI back: after [`disable`](Self::disable), with every channel closed.
+    ///
+    /// The FIFO ABI needs a reset, or the hypervisor would go on writing to pages that are about to be
+    /// freed.
+    pub fn release(&self) {
+        if self.channels() != 0 {
+            kexec::error!("evtchn: {} channels outstanding", self.channels());
+        }
+        if matches!(self.abi, Abi::Fifo(_)) {
+            reset(&self.host);
+        }
+    }
+
+    /// Whether a processor has a vector of its own.
+    #[must_use]
+    pub fn has_upcall(&self, cpu: u32) -> bool {
+        self.cpu(cpu)
+            .is_some_and(|cpu| cpu.upcall.load(Ordering::SeqCst))
+    }
+
+    /// Whether channels may be delivered to a processor.
+    #[must_use]
+    pub fn is_target(&self, cpu: u32) -> bool {
+        cpu == 0 || self.has_upcall(cpu)
+    }
+
+    fn kick_by_hand(&self, cpu: u32) {
+        self.host.with_interrupt_lock(cpu, &mut || {
+            self.isr(cpu);
+        });
+    }
+
+    /// The interrupt service routine of `cpu`; true when it was ours.
+    ///
+    /// # IRQL
+    /// Device IRQL, on `cpu`, with the interrupt's lock held.
+    pub fn isr(&self, cpu: u32) -> bool {
+        let (Some(state), Some(vcpu)) = (self.cpu(cpu), self.host.vcpu_info(cpu)) else {
+            return false;
+        };
+        if !self.enabled.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut ours = false;
+        let mut budget = BUDGET;
+        loop {
+            // The other interrupt of this processor is polling: it looks again before it leaves.
+            if state.polling.swap(true, Ordering::SeqCst) {
+                return ours;
+            }
+            let mut more = false;
+            while !more && vcpu.upcall_pending.swap(0, Ordering::SeqCst) != 0 {
+                ours = true;
+                state.upcalls.fetch_add(1, Ordering::Relaxed);
+                more = self.poll(cpu, state, &mut budget);
+            }
+            state.polling.store(false, Ordering::SeqCst);
+            if more {
+                state.deferred.fetch_add(1, Ordering::Relaxed);
+                // The level-triggered line must see this cleared although work is left.
+                vcpu.upcall_pending.store(0, Ordering::SeqCst);
+                self.host.queue_dpc(cpu);
+                return ours;
+            }
+            if vcpu.upcall_pending.load(Ordering::SeqCst) == 0 {
+                return ours;
+            }
+        }
+    }
+
+    /// The DPC of `cpu`: local events, and what the interrupt left.
+    ///
+    /// # IRQL
+    /// DISPATCH_LEVEL.
+    pub fn dpc(&self, cpu: u32) {
+        let mut again = false;
+        self.host.with_interrupt_lock(cpu, &mut || {
+            again = self.flush(cpu);
+        });
+        if again {
+            self.host.queue_dpc(cpu);
+        }
+    }
+
+    fn flush(&self, cpu: u32) -> bool {
+        let Some(state) = self.cpu(cpu) else {
+            return false;
+        };
+        if state.polling.swap(true, Ordering::SeqCst) {
+            return true;
+        }
+        let mut list = state.triggered.swap(0, Ordering::SeqCst);
+        while let Some(number) = list.checked_sub(1) {
+            let Some(slot) = self.slots.get(number) else {
+                break;
+            };
+            list = slot.next.load(Ordering::Relaxed);
+            // Off the list before the flag: or it could be pushed twice.
+            slot.triggered.store(false, Ordering::SeqCst);
+            if slot.enter() {
+                self.deliver(state, slot);
+                slot.leave();
+            } else {
+                // Closed while it was on the list: ours to give back.
+                self.slots.give(number);
+            }
+        }
+        let vcpu = self.host.vcpu_info(cpu);
+        let Some(vcpu) = vcpu.filter(|_| self.enabled.load(Ordering::Acquire)) else {
+            state.polling.store(false, Ordering::SeqCst);
+            return false;
+        };
+        vcpu.upcall_pending.store(0, Ordering::SeqCst);
+        let mut budget = BUDGET;
+        let more = self.poll(cpu, state, &mut budget);
+        state.polling.store(false, Ordering::SeqCst);
+        // An upcall that found us polling left its work to us.
+        more || vcpu.upcall_pending.load(Ordering::SeqCst) != 0
+    }
+
+    fn poll(&self, cpu: u32, state: &Cpu, budget: &mut usize) -> bool {
+        let Some(poll_state) = self.states.get(cpu as usize) else {
+            return false;
+        };
+        self.abi.poll(&self.host, cpu, poll_state, budget, |port| {
+            // Unknown ports are left pending; so are ports of other processors.
+            let Some(slot) = self.slots.of_port(port) else {
+                return;
+            };
+            if !slot.enter() {
+                return;
+            }
+            if slot.port.load(Ordering::Relaxed) == port {
+                if slot.cpu.load(Ordering::Acquire) == cpu {
+                    self.deliver(state, slot);
+                } else {
+                    self.abi.pass_on(&self.host, port);
+                }
+            }
+            slot.leave();
+        })
+    }
+
+    /// Mask before ack, or a new event could slip in; ack before count, or a waiter could wait for a
+    /// count that never comes.
+    fn deliver(&self, state: &Cpu, slot: &Slot) {
+        let port = slot.port.load(Ordering::Relaxed);
+        if slot.auto_mask.load(Ordering::Relaxed) {
+            self.abi.mask(&self.host, port);
+        }
+        self.abi.ack(&self.host, port);
+        fence(Ordering::SeqCst);
+        slot.count.fetch_add(1, Ordering::SeqCst);
+        state.events.fetch_add(1, Ordering::Relaxed);
+        let routine = slot.routine.load(Ordering::Relaxed);
+        if routine == 0 {
+            slot.waker.wake();
+        } else {
+            self.host
+                .call(routine, slot.context.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Puts a channel on its processor's list of local events.
+    pub(super) fn trigger(&self, number: u32, slot: &Slot) {
+        let cpu = slot.cpu.load(Ordering::Acquire);
+        let Some(state) = self.cpu(cpu) else {
+            return;
+        };
+        if slot.triggered.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let entry = number.wrapping_add(1);
+        let mut head = state.triggered.load(Ordering::Relaxed);
+        loop {
+            slot.next.store(head, Ordering::Relaxed);
+            match state.triggered.compare_exchange_weak(
+                head,
+                entry,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+        }
+        self.host.queue_dpc(cpu);
+    }
+
+    /// Waits until no interrupt is in the slot: at device IRQL the lock of each processor is taken.
+    pub(super) fn drain(&self, slot: &Slot) {
+        for cpu in (0..).take(self.cpus.len()) {
+            if !slot.is_busy() {
+                return;
+            }
+            self.host.with_interrupt_lock(cpu, &mut || {});
+        }
+    }
+
+    /// Number of the domain's life: channels of an earlier one are dead.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The domain was suspended and lives on: every channel is dead. Nothing else changes here.
+    ///
+    /// # IRQL
+    /// Any, HIGH_LEVEL included.
+    pub fn suspended(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+const _: () = assert!(NONE.wrapping_add(1) == 0, "no slot is the end of a list");

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What callers hold: a client, and futures of its requests.
+//!
+//! Every method encodes and queues its request at once and returns a future of the reply, so that
+//! requests pipeline in the order of the calls. All futures are cancel-safe: dropping one leaves
+//! nothing behind, neither here nor at the daemon. `<= DISPATCH_LEVEL`.
+
+use core::future::Future;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use kexec::nt::Arc;
+use kexec::{Result, Status};
+
+use super::queue::Admission;
+use super::request::{Bytes, INLINE, Request};
+use super::shared::{Shared, add};
+use super::transaction::Transaction;
+use super::watch::{Node, Target};
+use super::wire::{self, Kind, Path, Permission};
+use crate::status;
+
+/// A cheap handle to the store.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// Text of SET_PERMS entries, as much as is sent in one request.
+const PERMISSIONS_MAX: usize = 512;
+
+impl Client {
+    /// A client of the connection that `shared` belongs to.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn call<T>(
+        &self,
+        kind: Kind,
+        tx: Option<&Transaction>,
+        parts: &[&[u8]],
+        map: fn(Bytes) -> Result<T>,
+    ) -> Call<T> {
+        let (tx_id, epoch) = tx.map_or((0, 0), Transaction::wire_id);
+        let request = Request::try_new(kind, tx_id, epoch, parts);
+        self.submit(request, Admission::Waiting, map)
+    }
+
+    pub(super) fn submit<T>(
+        &self,
+        request: Result<Arc<Request>>,
+        admission: Admission,
+        map: fn(Bytes) -> Result<T>,
+    ) -> Call<T> {
+        let state = request.and_then(|request| {
+            let long = usize::from(request.body_len() > INLINE);
+            add(&self.shared.counters.allocations, 1 + long);
+            self.shared.submit(&request, admission).map(|()| request)
+        });
+        Call {
+            state: match state {
+                Ok(request) => CallState::Waiting(request),
+                Err(status) => CallState::Refused(status),
+            },
+            map,
+            value: PhantomData,
+        }
+    }
+
+    /// The value of a node, without a terminator.
+    pub fn read(&self, tx: Option<&Transaction>, path: Path<'_>) -> Call<Bytes> {
+        let [a, b, c] = path.parts();
+        self.call(Kind::READ, tx, &[a, b, c, b"\0"], Ok)
+    }
+
+    /// Writes a value; missing parents are made.
+    pub fn write(&self, tx: Option<&Transaction>, path: Path<'_>, value: &[u8]) -> Call<()> {
+        let [a, b, c] = path.parts();
+        self.call(Kind::WRITE, tx, &[a, b, c, b"\0", value], ignore)
+    }
+
+    /// The names of a node's children, each with a NUL; empty when there are none.
+    pub fn directory(&self, tx: Option<&Transaction>, path: Path<'_>) -> Call<Bytes> {
+        let [a, b, c] = path.parts();
+        self.call(Kind::DIRECTORY, tx, &[a, b, c, b"\0"], Ok)
+    }
+
+    /// Removes a node and all below it.
+    pub fn remove(&self, tx: Option<&Transaction>, path: Path<'_>) -> Call<()> {
+        let [a, b, c] = path.parts();
+        self.call(Kind::RM, tx, &[a, b, c, b"\0"], ignore)
+    }
+
+    /// Sets a node's permissions; the first entry names the owner.
+    pub fn set_permissions(
+        &self,
+        tx: Option<&Transaction>,
+        path: Path<'_>,
+        permissions: &[Permission],
+    ) -> Call<()> {
+        let mut text = heapless::Vec::<u8, PERMISSIONS_MAX>::new();
+        if let Err(status) = permissions.iter().try_for_each(|p| p.append(&mut text)) {
+            return Call::refused(status, ignore);
+        }
+        let [a, b, c] = path.parts();
+        self.call(Kind::SET_PERMS, tx, &[a, b, c, b"\0", &text], ignore)
+    }
+
+    /// The permission strings of a node, each with a NUL.
+    pub fn permissions(&self, tx: Option<&Transaction>, path: Path<'_>) -> Call<Bytes> {
+        let [a, b, c] = path.parts();
+        self.call(Kind::GET_PERMS, tx, &[a, b, c, b"\0"], Ok)
+    }
+
+    /// Drops every watch and transaction that a predecessor of this driver left at the daemon.
+    pub fn reset_watches(&self) -> Call<()> {
+        self.call(Kind::RESET_WATCHES, None, &[b"\0"], ignore)
+    }
+
+    /// Opens a transaction. Dropping it unended aborts it.
+    ///
+    /// # Errors
+    /// The daemon's, or the connection's.
+    pub async fn start_transaction(&self) -> Result<Transaction> {
+        let epoch = self.shared.epoch();
+        let request = Request::try_new(Kind::TRANSACTION_START, 0, epoch, &[b"\0"])?;
+        // Made first: if this future is dropped, the transaction's end is already arranged.
+        let mut tx = Transaction::new(self.clone(), request.clone(), epoch);
+        self.submit(Ok(request), Admission::Waiting, ignore).await?;
+        tx.started()?;
+        Ok(tx)
+    }
+
+    /// Registers a watch on a node and all below it; ready once the daemon has agreed.
+    ///
+    /// # Errors
+    /// The daemon's, or the connection's.
+    pub async fn watch(&self, path: Path<'_>) -> Result<Watch> {
+        let (watch, call) = self.watch_for(path, Target::Future)?;
+        call.await?;
+        Ok(watch)
+    }
+
+    /// As [`watch`](Self::watch) for any target, without waiting: the watch is listed already, the
+    /// call is the daemon's answer. Drop the watch if it is a refusal.
+    ///
+    /// # Errors
+    /// `NO_MEMORY`, or the connection's.
+    pub fn watch_for(&self, path: Path<'_>, target: Target) -> Result<(Watch, Call<()>)> {
+        let node = self.shared.watches.add(target)?;
+        let (slot, generation) = node.token();
+        let [a, b, c] = path.parts();
+        let token = wire::token(slot, generation);
+        let request = Request::try_new(Kind::WATCH, 0, 0, &[a, b, c, b"\0", &token, b"\0"]);
+        let watch = Watch {
+            client: self.clone(),
+            node,
+            seen: 0,
+        };
+        // From here on dropping `watch` unlists it; UNWATCH is sent only if WATCH succeeded.
+        let request = request?;
+        watch.node.keep(request.clone());
+        let call = self.submit(Ok(request), Admission::Waiting, ignore);
+        Ok((watch, call))
+    }
+}
+
+pub(super) fn ignore(_: Bytes) -> Result<()> {
+    Ok(())
+}
+
+enum CallState {
+    Waiting(Arc<Request>),
+    Refused(Status),
+    Finished,
+}
+
+/// The future of a reply. Dropping it tells the task that nobody waits.
+#[must_use = "dropping a call cancels its request"]
+pub struct Call<T> {
+    state: CallState,
+    map: fn(Bytes) -> Result<T>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> Call<T> {
+    pub(super) fn refused(status: Status, map: fn(Bytes) -> Result<T>) -> Self {
+        Self {
+            state: CallState::Refused(status),
+            map,
+            value: PhantomData,
+        }
+    }
+
+    /// Lets the request run its course without anyone waiting; its error is lost.
+    pub fn detach(mut self) {
+        self.state = CallState::Finished;
+    }
+}
+
+impl<T> Unpin for Call<T> {}
+
+impl<T> Future for Call<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match &self.state {
+            CallState::Waiting(request) => {
+                request.waker().register(cx.waker());
+                match request.take_result() {
+                    Some(result) => result,
+                    None => return Poll::Pending,
+                }
+            }
+            CallState::Refused(status) => Err(*status),
+            CallState::Finished => Err(status::CANCELLED),
+        };
+        self.state = CallState::Finished;
+        Poll::Ready(result.and_then(self.map))
+    }
+}
+
+impl<T> Drop for Call<T> {
+    fn drop(&mut self) {
+        if let CallState::Waiting(request) = &self.state {
+            request.orphan();
+        }
+    }
+}
+
+/// A registered watch: a stream of "something changed, read again".
+///
+/// Fires coalesce. The first one follows registration at once. Dropping it unregisters it without
+/// waiting; [`Watch::remove`] waits for the daemon.
+pub struct Watch {
+    client: Client,
+    node: Arc<Node>,
+    seen: u32,
+}
+
+impl Watch {
+    /// Waits for a fire that was not yet reported.
+    ///
+    /// # Errors
+    /// The daemon's refusal to register it again after a reconnection.
+    pub async fn changed(&mut self) -> Result {
+        core::future::poll_fn(|cx| {
+            self.node.waker().register(cx.waker());
+            if let Some(status) = self.node.refused() {
+                return Poll::Ready(Err(status));
+            }
+            let fires = self.node.fires();
+            if fires == self.seen {
+                return Poll::Pending;
+            }
+            self.seen = fires;
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Its entry in the table.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Unregisters the watch: no fire is reported once this returns; ready when the daemon has
+    /// forgotten it too.
+    pub fn remove(self) -> Call<()> {
+        match self.unlist() {
+            Some(request) => self.client.submit(Ok(request), Admission::Cleanup, ignore),
+            None => Call {
+                state: CallState::Finished,
+                map: ignore,
+                value: PhantomData,
+            },
+        }
+    }
+
+    /// Unlists the watch; the request to send as UNWATCH, if the daemon knows the watch.
+    fn unlist(&self) -> Option<Arc<Request>> {
+        if !self.client.shared.watches.remove(&self.node) {
+            return None;
+        }
+        let request = self.node.take_kept()?;
+        // Still on its way: if the daemon agrees, the task undoes it.
+        request
+            .claim(Kind::WATCH, Kind::UNWATCH, true)
+            .then_some(request)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(request) = self.unlist() {
+            let _ = self.client.shared.submit(&request, Admission::Cleanup);
+        }
+    }
+}

@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The engine: the window of requests in flight and the state of the connection.
+//!
+//! Owned by the one store task, which calls [`Engine::turn`] after every kick and never otherwise:
+//! no lock guards anything here. A turn is bounded: at most one ring of responses and what fits of
+//! requests. Receiving never depends on sending, or the daemon's limit of outstanding requests and
+//! our full ring would wait for each other.
+//!
+//! ```text
+//!         1 fault, feature bit         2 connection word 0
+//!    Up -----------------> Reconnecting ------------------> Up
+//!     |                         | 4 time-out
+//!     | 3 fault, no such bit    v
+//!     +-----------------------> Down
+//! ```
+//! 1, 3 [`Engine::fault`]; 2, 4 [`Engine::reconnect`]. In Down everything fails at once.
+
+use kexec::nt::{Arc, Box};
+use kexec::{Duration, Instant, Result, Status};
+
+use super::delivery::Job;
+use super::framing::{Receiver, Sender};
+use super::queue::Admission;
+use super::request::{After, INLINE, Request, TAG};
+use super::ring::{self, Control, Fault, RingPage};
+use super::shared::{Policy, Shared, add};
+use super::watch::Fired;
+use super::wire::{self, HEADER_LEN, Header, Kind};
+use crate::status;
+
+/// Most requests in flight: C xenstored stops reading at 20 outstanding.
+pub const WINDOW: usize = 16;
+const SLOT_BITS: u32 = 4;
+/// Messages handled in one turn; one ring holds no more.
+const MESSAGES_PER_TURN: usize = 64;
+/// Requests that nobody wants any more, skipped in one turn.
+const SKIPS_PER_TURN: usize = 64;
+
+/// The page, and the way to wake its other side.
+pub trait Port: RingPage {
+    /// Sends the event. `<= DISPATCH_LEVEL`.
+    fn notify(&self);
+}
+
+struct InFlight {
+    request: Arc<Request>,
+    header: Header,
+    since: Instant,
+    warned: u64,
+    expired: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    Up,
+    Reconnecting { since: Instant },
+    Down,
+}
+
+/// What the task does after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is more to do at once.
+    Again,
+    /// Wait for a kick, or for this long.
+    Wait(Option<Duration>),
+    /// The connection is stopped: every request has its result.
+    Stopped,
+}
+
+/// See the module.
+pub struct Engine<P: Port> {
+    port: P,
+    shared: Arc<Shared>,
+    policy: Policy,
+    sender: Sender,
+    receiver: Receiver,
+    window: [Option<InFlight>; WINDOW],
+    generations: [u32; WINDOW],
+    in_flight: usize,
+    sending: Option<usize>,
+    connection: Connection,
+    epoch: u32,
+    /// When something was last heard or said.
+    active: Instant,
+    stop_since: Option<Instant>,
+}
+
+impl<P: Port> Engine<P> {
+    /// Takes over the rings where they stand. `seed` makes request ids of an earlier life stale.
+    ///
+    /// # Errors
+    /// `NO_MEMORY`; `DEVICE_PROTOCOL_ERROR` when the ring's indices make no sense.
+    pub fn try_new(port: P, shared: Arc<Shared>, policy: Policy, seed: u32) -> Result<Box<Self>> {
+        let sender = Sender::attach(&port).map_err(|_| status::DEVICE_PROTOCOL_ERROR)?;
+        let receiver = Receiver::try_attach(&port)?;
+        let now = Instant::now();
+        let connection = if ring::reconnecting(&port) {
+            Connection::Reconnecting { since: now }
+        } else {
+            Connection::Up
+        };
+        let epoch = shared.epoch();
+        Box::try_new(
+            TAG,
+            Self {
+                port,
+                shared,
+                policy,
+                sender,
+                receiver,
+                window: [const { None }; WINDOW],
+                generations: [seed; WINDOW],
+                in_flight: 0,
+                sending: None,
+                connection,
+                epoch,
+                active: now,
+                stop_since: None,
+            },
+        )
+    }
+
+    /// One bounded run: receive, send, notify at most once, look at the clock.
+    pub fn turn(&mut self, now: Instant) -> Turn {
+        add(&self.shared.counters.turns, 1);
+        self.follow_epoch();
+        let mut again = false;
+        match self.connection {
+            Connection::Up => {
+                let mut notify = false;
+                match self.exchange(now, &mut notify) {
+                    Ok(more) => again = more,
+                    Err(fault) => self.fault(fault, now),
+                }
+                if notify {
+                    self.notify(now);
+                }
+            }
+            Connection::Reconnecting { since } => again = self.reconnect(since, now),
+            Connection::Down => self.fail_all(status::CONNECTION_DISCONNECTED),
+        }
+        self.look_at_clock(now);
+        if self.shared.stopping() && self.may_stop(now) {
+            self.shared.queue.close(status::CANCELLED);
+            self.fail_all(status::CANCELLED);
+            return Turn::Stopped;
+        }
+        if again {
+            return Turn::Again;
+        }
+        let busy = self.in_flight > 0
+            || !self.shared.queue.is_empty()
+            || matches!(self.connection, Connection::Reconnecting { .. });
+        let tick = self
+            .policy
+            .timeout
+            .map_or(self.policy.fallback, |t| t.min(self.policy.fallback));
+        Turn::Wait(busy.then_some(tick))
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn exchange(&mut self, now: Instant, notify: &mut bool) -> core::result::Result<bool, Fault> {
+        let heard = self.receive(now)?;
+        *notify |= self.receiver.publish(&self.port);
+        let said = self.send(now)?;
+        *notify |= self.sender.publish(&self.port);
+        // More arrived since, or requests were left because their number is bounded.
+        Ok(said || (heard && self.receiver.available(&self.port)? > 0))
+    }
+
+    fn notify(&mut self, now: Instant) {
+        add(&self.shared.counters.event_sends, 1);
+        self.active = now;
+        self.port.notify();
+    }
+
+    fn receive(&mut self, now: Instant) -> core::result::Result<bool, Fault> {
+        let mut heard = false;
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(header) = self.receiver.next(&self.port)? else {
+                break;
+            };
+            heard = true;
+            self.active = now;
+            add(
+                &self.shared.counters.bytes_in,
+                HEADER_LEN + header.len as usize,
+            );
+            self.demux(header);
+        }
+        // A long message moves in slices; each one is a sign of life.
+        if self.receiver.mid_message() {
+            self.active = now;
+        }
+        Ok(heard)
+    }
+
+    fn demux(&mut self, header: Header) {
+        if header.kind == Kind::WATCH_EVENT {
+            self.watch_event();
+            return;
+        }
+        let slot = (header.req_id as usize) % WINDOW;
+        let known = self.window[slot]
+            .as_ref()
+            .is_some_and(|entry| entry.header.req_id == header.req_id);
+        // A reply to half a request is a lie; the request's bytes are still needed.
+        if !known || self.sending == Some(slot) {
+            self.spurious(header);
+            return;
+        }
+        let Some(entry) = self.window[slot].take() else {
+            return;
+        };
+        self.in_flight -= 1;
+        add(&self.shared.counters.replies, 1);
+        let reply = if header.tx_id != entry.header.tx_id {
+            Err(status::DEVICE_PROTOCOL_ERROR)
+        } else if header.kind == Kind::ERROR {
+            Err(wire::parse_error(self.receiver.payload()))
+        } else if header.kind != entry.header.kind {
+            Err(status::DEVICE_PROTOCOL_ERROR)
+        } else {
+            Ok(self.receiver.payload())
+        };
+        if reply.as_ref().err() == Some(&status::DEVICE_PROTOCOL_ERROR) {
+            add(&self.shared.counters.protocol_errors, 1);
+        }
+        if reply.is_ok_and(|payload| payload.len() > INLINE) {
+            add(&self.shared.counters.allocations, 1);
+        }
+        settle(&self.shared, &entry.request, reply);
+    }
+
+    fn watch_event(&mut self) {
+        let node = wire::parse_watch_event(self.receiver.payload())
+            .and_then(|(_, token)| wire::parse_token(token))
+            .and_then(|(slot, generation)| self.shared.watches.find(slot, generation));
+        let Some(node) = node else {
+            add(&self.shared.counters.spurious, 1);
+            return;
+        };
+        add(&self.shared.counters.watch_events, 1);
+        if node.fire() == Fired::Deliver {
+            self.shared.delivery.push(Job::Watch(node));
+        }
+    }
+
+    fn spurious(&self, header: Header) {
+        let seen = self
+            .shared
+            .counters
+            .spurious
+            .load(core::sync::atomic::Ordering::Relaxed);
+        add(&self.shared.counters.spurious, 1);
+        // A peer can send these at will: the log gets the first few and then every 1024th.
+        if seen < 4 || seen.is_multiple_of(1024) {
+            kexec::warn!(
+                "store: dropped message, type {} id {:#x} length {}",
+                header.kind.0,
+                header.req_id,
+                header.len
+            );
+        }
+    }
+
+    fn send(&mut self, now: Instant) -> core::result::Result<bool, Fault> {
+        let mut skips = 0;
+        loop {
+            if self.sending.is_none() {
+                if self.in_flight >= self.policy.window.min(WINDOW) {
+                    return Ok(false);
+                }
+                let Some(request) = self.shared.queue.pop() else {
+                    return Ok(false);
+                };
+                if !self.begin(request, now) {
+                    skips += 1;
+                    if skips == SKIPS_PER_TURN {
+                        return Ok(true);
+                    }
+                    continue;
+                }
+            }
+            let Some((slot, entry)) = self
+                .sending
+                .and_then(|slot| Some((slot, self.window[slot].as_ref()?)))
+            else {
+                return Ok(false);
+            };
+            let header = entry.header.to_bytes();
+            let whole = entry
+                .request
+                .with_body(|body| self.sender.push(&self.port, &header, body))?;
+            if !whole {
+                return Ok(false);
+            }
+            add(
+                &self.shared.counters.bytes_out,
+                HEADER_LEN + entry.header.len as usize,
+            );
+            debug_assert_eq!(slot, entry.header.req_id as usize % WINDOW);
+            self.sending = None;
+        }
+    }
+
+    /// Gives a request its id and its place in the window; false when it need not be sent.
+    fn begin(&mut self, request: Arc<Request>, now: Instant) -> bool {
+        if !request.start() {
+            return false;
+        }
+        let (kind, tx_id, epoch, len) = {
+            let state = request.state.lock();
+            (state.kind, state.tx_id, state.epoch, request_len(&state))
+        };
+        if tx_id != 0 && epoch != self.epoch {
+            settle(&self.shared, &request, Err(stale_transaction(kind)));
+            return false;
+        }
+        let Some(slot) = self.window.iter().position(Option::is_none) else {
+            settle(&self.shared, &request, Err(Status::INTERNAL_ERROR));
+            return false;
+        };
+        let req_id = self.next_id(slot);
+        self.window[slot] = Some(InFlight {
+            request,
+            header: Header {
+                kind,
+                req_id,
+                tx_id,
+                len,
+            },
+            since: now,
+            warned: 0,
+            expired: false,
+        });
+        self.in_flight += 1;
+        self.sending = Some(slot);
+        self.active = now;
+        add(&self.shared.counters.requests, 1);
+        true
+    }
+
+    fn next_id(&mut self, slot: usize) -> u32 {
+        let generation = &mut self.generations[slot];
+        loop {
+            *generation = generation.wrapping_add(1);
+            #[expect(clippy::cast_possible_truncation, reason = "slot < 16")]
+            let id = (*generation << SLOT_BITS) | slot as u32;
+            if id != 0 {
+                return id;
+            }
+        }
+    }
+
+    /// The peer broke the protocol: everything fails, and the connection is rebuilt if it can be.
+    fn fault(&mut self, fault: Fault, now: Instant) {
+        add(&self.shared.counters.faults, 1);
+        let control = Control::load(&self.port);
+        kexec::error!("store: connection broken: {fault:?}, {control:?}");
+        // Open transactions belong to a connection of the past from here on.
+        self.shared.suspended();
+        self.epoch = self.shared.epoch();
+        self.shared.queue.close(status::CONNECTION_DISCONNECTED);
+        self.fail_all(status::CONNECTION_DISCONNECTED);
+        if control.features & ring::FEATURE_RECONNECT != 0 {
+            ring::request_reconnect(&self.port);
+            self.notify(now);
+            self.connection = Connection::Reconnecting { since: now };
+        } else {
+            self.connection = Connection::Down;
+        }
+    }
+
+    fn reconnect(&mut self, since: Instant, now: Instant) -> bool {
+        if ring::reconnecting(&self.port) {
+            if now.since(since) >= self.policy.reconnect {
+                kexec::error!("store: daemon did not reconnect");
+                self.shared.queue.close(status::CONNECTION_DISCONNECTED);
+                self.connection = Connection::Down;
+                self.fail_all(status::CONNECTION_DISCONNECTED);
+            }
+            return false;
+        }
+        match Sender::attach(&self.port)
+            .and_then(|sender| self.receiver.reattach(&self.port).map(|()| sender))
+        {
+            Ok(sender) => {
+                self.sender = sender;
+                self.connection = Connection::Up;
+                if !self.shared.stopping() {
+                    self.shared.queue.reopen();
+                }
+                self.renew_watches(now);
+                true
+            }
+            Err(_) => {
+                self.connection = Connection::Down;
+                self.fail_all(status::CONNECTION_DISCONNECTED);
+                false
+            }
+        }
+    }
+
+    /// Registers every watch again and tells each owner once that anything may have changed.
+    fn renew_watches(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(node) = self.shared.watches.next_from(at) {
+            at = node.token().0.saturating_add(1);
+            if let Some(request) = node.kept()
+                && request.claim(Kind::WATCH, Kind::WATCH, false)
+            {
+                let _ = self.shared.queue.push(&request, Admission::Cleanup, now);
+            }
+            if node.fire() == Fired::Deliver {
+                self.shared.delivery.push(Job::Watch(node));
+            }
+        }
+    }
+
+    /// Follows a suspend: what was in flight belonged to a domain that is gone.
+    fn follow_epoch(&mut self) {
+        let epoch = self.shared.epoch();
+        if epoch == self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        self.fail_window(status::RETRY);
+        match Sender::attach(&self.port)
+            .and_then(|sender| self.receiver.reattach(&self.port).map(|()| sender))
+        {
+            Ok(sender) => self.sender = sender,
+            Err(fault) => self.fault(fault, self.active),
+        }
+    }
+
+    fn fail_window(&mut self, status: Status) {
+        self.sending = None;
+        for place in &mut self.window {
+            if let Some(entry) = place.take() {
+                settle(&self.shared, &entry.request, Err(status));
+            }
+        }
+        self.in_flight = 0;
+    }
+
+    fn fail_all(&mut self, status: Status) {
+        self.fail_window(status);
+        while let Some(request) = self.shared.queue.pop() {
+            settle(&self.shared, &request, Err(status));
+        }
+    }
+
+    fn look_at_clock(&mut self, now: Instant) {
+        if self.in_flight > 0
+            && self.connection == Connection::Up
+            && now.since(self.active) >= self.policy.fallback
+        {
+            add(&self.shared.counters.fallback_sends, 1);
+            self.notify(now);
+        }
+        for entry in self.window.iter_mut().flatten() {
+            let age = now.since(entry.since);
+            let periods = age.ticks() / self.policy.warn_after.ticks().max(1);
+            if periods > entry.warned && !entry.expired {
+                entry.warned = periods;
+                kexec::warn!(
+                    "store: no reply to type {} id {:#x} for {age}",
+                    entry.header.kind.0,
+                    entry.header.req_id
+                );
+            }
+            // Its place stays taken until the reply comes: the daemon still owes it.
+            if self.policy.timeout.is_some_and(|limit| age >= limit) && !entry.expired {
+                entry.expired = true;
+                add(&self.shared.counters.timeouts, 1);
+                settle(&self.shared, &entry.request, Err(status::IO_TIMEOUT));
+            }
+        }
+        let Some(limit) = self.policy.timeout else {
+            return;
+        };
+        while self
+            .shared
+            .queue
+            .oldest()
+            .is_some_and(|since| now.since(since) >= limit)
+        {
+            let Some(request) = self.shared.queue.pop() else {
+                break;
+            };
+            add(&self.shared.counters.timeouts, 1);
+            settle(&self.shared, &request, Err(status::IO_TIMEOUT));
+        }
+    }
+
+    /// A stop leaves at a message boundary of both rings, or after a bounded wait.
+    fn may_stop(&mut self, now: Instant) -> bool {
+        let since = *self.stop_since.get_or_insert(now);
+        let quiet = self.in_flight == 0
+            && self.shared.queue.is_empty()
+            && !self.sender.mid_message()
+            && !self.receiver.mid_message();
+        let waited = now.since(since) >= self.policy.drain;
+        // Nobody answers any more: do not wait for it again.
+        let silent = self.window.iter().flatten().any(|entry| entry.expired);
+        quiet || waited || silent || self.connection != Connection::Up
+    }
+}
+
+fn request_len(state: &super::request::State) -> u32 {
+    u32::try_from(state.body_len()).unwrap_or(u32::MAX)
+}
+
+/// What an operation of a dead transaction gets; only END says "again".
+fn stale_transaction(kind: Kind) -> Status {
+    if kind == Kind::TRANSACTION_END {
+        status::RETRY
+    } else {
+        status::UNSUCCESSFUL
+    }
+}
+
+/// Gives a request its result, and does what follows from it.
+fn settle(shared: &Shared, request: &Arc<Request>, reply: Result<&[u8]>) {
+    match request.finish(reply) {
+        After::Nothing => {}
+        After::Deliver => shared.delivery.push(Job::Request(request.clone())),
+        After::Undo => {
+            let _ = shared
+                .queue
+                .push(request, Admission::Cleanup, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The xenstore client: one task owns the ring, everybody else queues requests.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`wire`] | headers, payloads, replies: pure functions |
+//! | [`ring`] | the shared page: indices, copies, when to notify |
+//! | [`framing`] | whole messages over the rings |
+//! | [`request`] | one request: bytes, reply, life |
+//! | [`queue`] | from callers to the task |
+//! | [`watch`] | tokens and who is told |
+//! | [`delivery`] | callbacks outside any poll |
+//! | [`shared`] | what callers and the task share |
+//! | [`engine`] | the window in flight and the connection's state |
+//! | [`task`] | the loop around the engine |
+//! | [`client`], [`transaction`] | what callers hold |
+
+pub mod client;
+pub mod delivery;
+pub mod engine;
+pub mod framing;
+pub mod queue;
+pub mod request;
+pub mod ring;
+pub mod shared;
+pub mod task;
+pub mod transaction;
+pub mod watch;
+pub mod wire;
+
+pub use client::{Client, Watch};
+pub use shared::{Policy, Shared};
+pub use transaction::Transaction;
+
+#[cfg(test)]
+mod hostile_tests;

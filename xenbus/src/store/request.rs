@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! One request: the bytes it sends, the reply it gets, and who hears of it.
+//!
+//! A request is one pool block that owns its bytes and is shared by its caller and the store task.
+//! The caller may lose interest at any time; what the daemon was told is then undone by the task.
+//!
+//! ```text
+//!            1 submit          2 start           3 finish
+//!   Idle ------------> Queued ---------> Sent -----------> Done
+//!     ^                  |  4 skip         |                 |
+//!     |                  +-----------------|-----> Done      |
+//!     +--------- 5 reuse (undo) -----------+-----------------+
+//! ```
+//! 1 [`Queue::push`](super::queue::Queue::push), 2 and 4 the engine takes it from the queue, 3
+//! [`Request::finish`], 5 [`Request::claim`] or the undo in 3: a finished START becomes END, a WATCH becomes UNWATCH,
+//! in the same block, so that cleaning up never needs memory.
+//!
+//! `<= DISPATCH_LEVEL`; the lock inside is held for copies of at most 4096 bytes, never across a wake.
+
+use atomic_waker::AtomicWaker;
+use kexec::nt::{Arc, SpinLock, Tag, Vec};
+use kexec::{Instant, Result};
+
+use super::wire::{self, Kind, PAYLOAD_MAX};
+use crate::status;
+
+/// Pool tag of everything that the store allocates.
+pub const TAG: Tag = Tag(*b"XBst");
+
+/// Bytes that travel without an allocation of their own.
+pub const INLINE: usize = 120;
+
+/// Bytes of a request or a reply: inline when short.
+pub enum Bytes {
+    /// In the request block itself.
+    Inline {
+        /// How many are valid.
+        len: u8,
+        /// The bytes.
+        bytes: [u8; INLINE],
+    },
+    /// In a block of their own.
+    Heap(Vec<u8>),
+}
+
+impl Bytes {
+    /// No bytes.
+    pub const EMPTY: Self = Self::Inline {
+        len: 0,
+        bytes: [0; INLINE],
+    };
+
+    /// Joins `parts`.
+    ///
+    /// # Errors
+    /// `INVALID_BUFFER_SIZE` over 4096 bytes, before anything is queued; `NO_MEMORY`.
+    pub fn join(parts: &[&[u8]]) -> Result<Self> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len > PAYLOAD_MAX {
+            return Err(status::INVALID_BUFFER_SIZE);
+        }
+        if len <= INLINE {
+            let mut bytes = [0; INLINE];
+            let mut at = 0;
+            for part in parts {
+                bytes[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+            let len = u8::try_from(len).map_err(|_| status::UNSUCCESSFUL)?;
+            return Ok(Self::Inline { len, bytes });
+        }
+        let mut heap = Vec::new(TAG);
+        heap.try_reserve(len)?;
+        for part in parts {
+            heap.try_extend_from_slice(part)?;
+        }
+        Ok(Self::Heap(heap))
+    }
+}
+
+impl core::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Heap(heap) => heap,
+        }
+    }
+}
+
+impl core::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+/// Where a request is in its life; the drawing is at the head of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not submitted.
+    Idle,
+    /// In the software queue.
+    Queued,
+    /// At least one byte is on the ring.
+    Sent,
+    /// Has a result.
+    Done,
+}
+
+/// A call to make outside any poll: into another driver.
+///
+/// `routine` and `context` mean something to `call` only, which the C edge provides.
+#[derive(Clone, Copy)]
+pub struct Callback {
+    /// Makes the call, with the status and, on success, the reply.
+    pub call: fn(&Self, Result<&[u8]>),
+    /// For `call`.
+    pub routine: usize,
+    /// For `call`.
+    pub context: usize,
+}
+
+/// What the engine does with a finished request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The future that waits has been woken, or nobody needs to hear of it.
+    Nothing,
+    /// A callback is to be made, outside any poll.
+    Deliver,
+    /// Nobody waits and the daemon has something of ours: the request was rearmed to undo it.
+    Undo,
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) next: Option<Arc<Request>>,
+    pub(super) kind: Kind,
+    pub(super) tx_id: u32,
+    /// The connection that the transaction belongs to.
+    pub(super) epoch: u32,
+    pub(super) submitted: Instant,
+    orphan: bool,
+    deliver: bool,
+    result: Result,
+    body: Bytes,
+}
+
+/// One request; see the module.
+pub struct Request {
+    pub(super) state: SpinLock<State>,
+    waker: AtomicWaker,
+    /// Held while the call is made, so that taking it away waits for a call in progress.
+    callback: SpinLock<Option<Callback>>,
+}
+
+impl Request {
+    /// A request with the payload `parts`.
+    ///
+    /// # Errors
+    /// `INVALID_BUFFER_SIZE`, `NO_MEMORY`.
+    pub fn try_new(kind: Kind, tx_id: u32, epoch: u32, parts: &[&[u8]]) -> Result<Arc<Self>> {
+        Self::with_callback(kind, tx_id, epoch, parts, None)
+    }
+
+    /// A request whose result goes to a callback.
+    ///
+    /// # Errors
+    /// `INVALID_BUFFER_SIZE`, `NO_MEMORY`.
+    pub fn with_callback(
+        kind: Kind,
+        tx_id: u32,
+        epoch: u32,
+        parts: &[&[u8]],
+        callback: Option<Callback>,
+    ) -> Result<Arc<Self>> {
+        let body = Bytes::join(parts)?;
+        Arc::try_new(
+            TAG,
+            Self {
+                state: SpinLock::new(State {
+                    phase: Phase::Idle,
+                    next: None,
+                    kind,
+                    tx_id,
+                    epoch,
+                    submitted: Instant::NEVER,
+                    orphan: false,
+                    deliver: callback.is_some(),
+                    result: Ok(()),
+                    body,
+                }),
+                waker: AtomicWaker::new(),
+                callback: SpinLock::new(callback),
+            },
+        )
+    }
+
+    /// The slot of the future that waits for this request.
+    pub fn waker(&self) -> &AtomicWaker {
+        &self.waker
+    }
+
+    /// The result, once there is one. The body moves to the caller.
+    pub fn take_result(&self) -> Option<Result<Bytes>> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Done {
+            return None;
+        }
+        Some(match state.result {
+            // A WATCH keeps its body, it is what UNWATCH sends; a START keeps the id.
+            Ok(()) if matches!(state.kind, Kind::WATCH | Kind::TRANSACTION_START) => {
+                Ok(Bytes::EMPTY)
+            }
+            Ok(()) => Ok(core::mem::replace(&mut state.body, Bytes::EMPTY)),
+            Err(status) => Err(status),
+        })
+    }
+
+    /// Whether the request has a result.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state.lock().phase == Phase::Done
+    }
+
+    /// Nobody waits any more.
+    pub fn orphan(&self) {
+        self.state.lock().orphan = true;
+    }
+
+    /// Takes the request off the queue: false when nobody wants it any more and nothing was sent.
+    pub(super) fn start(&self) -> bool {
+        let mut state = self.state.lock();
+        // A clean-up is wanted by the daemon's bookkeeping even if nobody waits for it.
+        let skip = state.orphan && !matches!(state.kind, Kind::UNWATCH | Kind::TRANSACTION_END);
+        state.phase = if skip { Phase::Done } else { Phase::Sent };
+        if skip {
+            state.result = Err(status::CANCELLED);
+        }
+        !skip
+    }
+
+    /// Runs `f` over the payload to send.
+    pub(super) fn with_body<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        f(&self.state.lock().body)
+    }
+
+    /// Payload bytes.
+    pub(super) fn body_len(&self) -> usize {
+        self.state.lock().body_len()
+    }
+
+    /// Settles the request with the daemon's reply, or with what became of it.
+    pub(super) fn finish(&self, reply: Result<&[u8]>) -> After {
+        let mut state = self.state.lock();
+        // Already settled by a time-out: the late reply only tells what there is to undo.
+        let late = state.phase == Phase::Done;
+        let outcome = match reply {
+            Ok(payload) => state.accept(payload, late),
+            Err(status) => Err(status),
+        };
+        if !late {
+            state.phase = Phase::Done;
+            state.result = outcome.map(|_| ());
+        }
+        let undo = (state.orphan || late) && state.undo(outcome);
+        let deliver = state.deliver && !late;
+        drop(state);
+        if !late {
+            self.waker.wake();
+        }
+        match (undo, deliver) {
+            (true, _) => After::Undo,
+            (false, true) => After::Deliver,
+            (false, false) => After::Nothing,
+        }
+    }
+
+    /// Makes the callback of a finished request, unless it was taken away.
+    pub(super) fn deliver(&self) {
+        let mut callback = self.callback.lock();
+        if let Some(callback) = callback.take()
+            && let Some(result) = self.take_result()
+        {
+            (callback.call)(&callback, result.as_deref().map_err(|status| *status));
+        }
+    }
+
+    /// Takes the callback away: once this returns it is not running and never will.
+    ///
+    /// Not from a callback of this request.
+    pub fn disarm(&self) {
+        let had = self.callback.lock().take();
+        if had.is_some() {
+            self.orphan();
+        }
+    }
+
+    /// Takes a request that succeeded as `from` for use as `to`, in one step.
+    ///
+    /// Exactly one claimant wins; the winner submits the request. With `abandon`, a request that is
+    /// still under way is marked so that the task undoes it.
+    pub(super) fn claim(&self, from: Kind, to: Kind, abandon: bool) -> bool {
+        let mut state = self.state.lock();
+        if state.kind != from {
+            return false;
+        }
+        if state.phase != Phase::Done {
+            state.orphan |= abandon;
+            return false;
+        }
+        if state.result.is_err() {
+            return false;
+        }
+        state.phase = Phase::Idle;
+        state.kind = to;
+        state.orphan = false;
+        state.deliver = false;
+        true
+    }
+
+    /// Makes a claimed request the end of transaction `tx_id`.
+    pub(super) fn set_end(&self, tx_id: u32, commit: bool) {
+        let mut state = self.state.lock();
+        state.tx_id = tx_id;
+        state.body = end_body(commit);
+    }
+
+    /// The transaction that a finished START opened.
+    pub(super) fn started(&self) -> Option<u32> {
+        let state = self.state.lock();
+        let done = state.phase == Phase::Done && state.result.is_ok();
+        let id = state.body.first_chunk::<4>()?;
+        (done && state.kind == Kind::TRANSACTION_START).then(|| u32::from_le_bytes(*id))
+    }
+}
+
+/// The payload that ends a transaction.
+fn end_body(commit: bool) -> Bytes {
+    let mut bytes = [0; INLINE];
+    bytes[0] = if commit { b'T' } else { b'F' };
+    Bytes::Inline { len: 2, bytes }
+}
+
+impl State {
+    /// Payload bytes.
+    pub(super) fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Checks a reply of the right kind and keeps what the caller wants of it.
+    fn accept(&mut self, payload: &[u8], late: bool) -> Result<u32> {
+        if self.kind == Kind::TRANSACTION_START {
+            let id = wire::parse_tx_id(payload)?;
+            self.body = Bytes::join(&[&id.to_le_bytes()])?;
+            return Ok(id);
+        }
+        if self.kind.replies_ok() {
+            if !payload.starts_with(b"OK") {
+                return Err(status::DEVICE_PROTOCOL_ERROR);
+            }
+        } else if !late {
+            self.body = Bytes::join(&[payload])?;
+        }
+        Ok(0)
+    }
+
+    /// Makes a request that nobody waits for the one that undoes it, if the daemon holds something.
+    fn undo(&mut self, outcome: Result<u32>) -> bool {
+        match (self.kind, outcome) {
+            (Kind::TRANSACTION_START, Ok(id)) => {
+                self.kind = Kind::TRANSACTION_END;
+                self.tx_id = id;
+                self.body = end_body(false);
+            }
+            // WATCH and UNWATCH send the same bytes.
+            (Kind::WATCH, Ok(_)) => self.kind = Kind::UNWATCH,
+            _ => return false,
+        }
+        self.phase = Phase::Idle;
+        self.orphan = true;
+        self.deliver = false;
+        true
+    }
+}

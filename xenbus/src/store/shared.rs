@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What callers and the store task share: queue, watches, epoch, counters, the kick.
+//!
+//! Callers never touch the ring or the window: they queue and kick. Everything here is usable at
+//! `<= DISPATCH_LEVEL`, [`Shared::kick`] and [`Shared::suspended`] at any IRQL.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use kexec::nt::Arc;
+use kexec::sync::Notify;
+use kexec::{Duration, Instant, Result};
+
+use super::delivery::Delivery;
+use super::queue::{Admission, Queue};
+use super::request::Request;
+use super::watch::Watches;
+
+/// Times and limits of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// A request without a reply fails after this long; `None`: never.
+    pub timeout: Option<Duration>,
+    /// A request without a reply is logged after this long, and again each time it passes.
+    pub warn_after: Duration,
+    /// With a request in flight and nothing heard for this long, one event is sent again.
+    pub fallback: Duration,
+    /// How long a stop waits for requests in flight.
+    pub drain: Duration,
+    /// How long a reconnection may take.
+    pub reconnect: Duration,
+    /// Requests in flight, at most [`WINDOW`](super::engine::WINDOW).
+    pub window: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            timeout: Some(Duration::from_secs(30)),
+            warn_after: Duration::from_secs(5),
+            fallback: Duration::from_secs(1),
+            drain: Duration::from_secs(2),
+            reconnect: Duration::from_secs(5),
+            window: super::engine::WINDOW,
+        }
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What the store did, for reports and dumps: u64 each, in this order.
+        #[derive(Debug, Default)]
+        #[repr(C)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            /// Names and values.
+            pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
+                $(f(stringify!($name), self.$name.load(Ordering::Relaxed));)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests whose first byte went out.
+    requests,
+    /// Replies that matched a request.
+    replies,
+    /// Event channel sends.
+    event_sends,
+    /// Of these, sends because nothing was heard for a second.
+    fallback_sends,
+    /// Bytes put on the request ring.
+    bytes_out,
+    /// Bytes taken from the response ring.
+    bytes_in,
+    /// Watch events that found a watch.
+    watch_events,
+    /// Messages that matched nothing.
+    spurious,
+    /// Replies that broke the protocol.
+    protocol_errors,
+    /// Requests that ran out of time.
+    timeouts,
+    /// Pool blocks allocated for requests and long replies.
+    allocations,
+    /// Runs of the task's loop.
+    turns,
+    /// Times the connection broke.
+    faults,
+}
+
+pub(super) fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Ordering::Relaxed);
+}
+
+/// The shared part of one connection.
+pub struct Shared {
+    /// Requests on their way to the task.
+    pub queue: Queue,
+    /// Registered watches.
+    pub watches: Watches,
+    /// Callbacks to make outside any poll.
+    pub delivery: Arc<Delivery>,
+    /// What happened so far.
+    pub counters: Counters,
+    kick: Notify,
+    epoch: AtomicU32,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    /// A connection that no task serves yet.
+    #[must_use]
+    pub fn new(delivery: Arc<Delivery>, seed: u32) -> Self {
+        Self {
+            queue: Queue::new(),
+            watches: Watches::new(seed),
+            delivery,
+            counters: Counters::default(),
+            kick: Notify::new(),
+            epoch: AtomicU32::new(1),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the task look at ring, queue and state. Any IRQL.
+    pub fn kick(&self) {
+        self.kick.notify();
+    }
+
+    /// Ready after a [`kick`](Self::kick); only the task waits here.
+    pub async fn kicked(&self) {
+        self.kick.notified().await;
+    }
+
+    /// Queues a request and kicks the task.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub fn submit(&self, request: &Arc<Request>, admission: Admission) -> Result {
+        self.queue.push(request, admission, Instant::now())?;
+        self.kick();
+        Ok(())
+    }
+
+    /// Number of the connection: transactions of another number are dead.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The domain was suspended and lives on as another: nothing but the number changes here.
+    ///
+    /// # IRQL
+    /// Any, HIGH_LEVEL included.
+    pub fn suspended(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Asks the task to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.queue.close_to_callers(crate::status::CANCELLED);
+        self.kick();
+    }
+
+    /// Whether the task was asked to end.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
