@@ -6,7 +6,10 @@
 #[cfg(any(test, not(windows)))]
 extern crate std;
 
+pub mod enumerate;
 pub mod evtchn;
+pub mod interfaces;
+pub mod pdo;
 pub mod status;
 pub mod store;
 #[cfg(any(test, not(windows)))]
