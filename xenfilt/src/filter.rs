@@ -63,8 +63,16 @@ pub fn dispatch<O: Object, R: Request>(object: O, mut request: R) -> i32 {
     let pnp = request.major() == MAJOR_PNP;
     if object.pnp(|pnp| pnp.state()) == State::Deleted {
         // PnP may send more than one removal; a second one finds the work done.
-        let done = pnp && matches!(request.minor(), minor::REMOVE_DEVICE | minor::SURPRISE_REMOVAL);
-        request.set_status(if done { STATUS_SUCCESS } else { STATUS_NO_SUCH_DEVICE });
+        let done = pnp
+            && matches!(
+                request.minor(),
+                minor::REMOVE_DEVICE | minor::SURPRISE_REMOVAL
+            );
+        request.set_status(if done {
+            STATUS_SUCCESS
+        } else {
+            STATUS_NO_SUCH_DEVICE
+        });
         return request.complete();
     }
     let guard = match object.enter() {

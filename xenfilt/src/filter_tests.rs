@@ -121,19 +121,25 @@ impl Request for Fake {
 
     fn pass(mut self) -> i32 {
         self.over = true;
-        self.trace.borrow_mut().push(std::format!("pass {:#x}", self.status));
+        self.trace
+            .borrow_mut()
+            .push(std::format!("pass {:#x}", self.status));
         self.answer
     }
 
     fn forward_and_wait(mut self) -> Self {
-        self.trace.borrow_mut().push(std::format!("forward {:#x}", self.status));
+        self.trace
+            .borrow_mut()
+            .push(std::format!("forward {:#x}", self.status));
         self.status = self.answer;
         self
     }
 
     fn complete(mut self) -> i32 {
         self.over = true;
-        self.trace.borrow_mut().push(std::format!("complete {:#x}", self.status));
+        self.trace
+            .borrow_mut()
+            .push(std::format!("complete {:#x}", self.status));
         self.status
     }
 }
@@ -153,7 +159,10 @@ fn a_start_goes_to_the_lower_drivers_first() {
     let world = World::new();
     let (status, trace) = world.pnp(minor::START_DEVICE);
     assert_eq!(status, STATUS_SUCCESS);
-    assert_eq!(trace, ["lock", "forward 0xc00000bb", "unlock", "complete 0x0"]);
+    assert_eq!(
+        trace,
+        ["lock", "forward 0xc00000bb", "unlock", "complete 0x0"]
+    );
     assert_eq!(world.pnp.borrow().state(), State::Started);
 }
 
@@ -176,7 +185,11 @@ fn what_the_filter_agrees_to_goes_down_with_success() {
         minor::SURPRISE_REMOVAL,
     ] {
         let world = World::new();
-        assert_eq!(world.pnp(code).1, ["lock", "pass 0x0", "unlock"], "{code:#x}");
+        assert_eq!(
+            world.pnp(code).1,
+            ["lock", "pass 0x0", "unlock"],
+            "{code:#x}"
+        );
     }
 }
 
@@ -184,7 +197,11 @@ fn what_the_filter_agrees_to_goes_down_with_success() {
 fn what_the_filter_does_not_know_goes_down_as_it_came() {
     let world = World::new();
     for code in [0x07, 0x08, 0x09, 0x0d, 0x13, 0x14, 0x18] {
-        assert_eq!(world.pnp(code).1, ["lock", "pass 0xc00000bb", "unlock"], "{code:#x}");
+        assert_eq!(
+            world.pnp(code).1,
+            ["lock", "pass 0xc00000bb", "unlock"],
+            "{code:#x}"
+        );
     }
 }
 
@@ -195,7 +212,10 @@ fn a_removal_lets_the_lower_drivers_go_then_drains_then_leaves() {
     world.pnp(minor::QUERY_REMOVE_DEVICE);
     let (status, trace) = world.pnp(minor::REMOVE_DEVICE);
     assert_eq!(status, STATUS_SUCCESS);
-    assert_eq!(trace, ["lock", "forward 0x0", "drain", "leave", "complete 0x0"]);
+    assert_eq!(
+        trace,
+        ["lock", "forward 0x0", "drain", "leave", "complete 0x0"]
+    );
 }
 
 #[test]
@@ -203,11 +223,20 @@ fn a_deleted_device_takes_no_lock_and_touches_no_lower_driver() {
     let world = World::new();
     world.pnp(minor::REMOVE_DEVICE);
     let refused = vec![String::from("complete 0xc000000e")];
-    assert_eq!(world.pnp(minor::START_DEVICE), (STATUS_NO_SUCH_DEVICE, refused.clone()));
+    assert_eq!(
+        world.pnp(minor::START_DEVICE),
+        (STATUS_NO_SUCH_DEVICE, refused.clone())
+    );
     // A minor code of another major function is no PnP request.
-    assert_eq!(world.send(0x16, minor::REMOVE_DEVICE, 0), (STATUS_NO_SUCH_DEVICE, refused));
+    assert_eq!(
+        world.send(0x16, minor::REMOVE_DEVICE, 0),
+        (STATUS_NO_SUCH_DEVICE, refused)
+    );
     for code in [minor::REMOVE_DEVICE, minor::SURPRISE_REMOVAL] {
-        assert_eq!(world.pnp(code), (STATUS_SUCCESS, vec!["complete 0x0".into()]));
+        assert_eq!(
+            world.pnp(code),
+            (STATUS_SUCCESS, vec!["complete 0x0".into()])
+        );
     }
 }
 
@@ -215,7 +244,10 @@ fn a_deleted_device_takes_no_lock_and_touches_no_lower_driver() {
 fn a_request_that_comes_during_removal_is_refused() {
     let mut world = World::new();
     world.removing = true;
-    assert_eq!(world.send(0, 0, 0), (DELETE_PENDING, vec!["complete 0xc0000056".into()]));
+    assert_eq!(
+        world.send(0, 0, 0),
+        (DELETE_PENDING, vec!["complete 0xc0000056".into()])
+    );
 }
 
 #[test]
@@ -225,6 +257,13 @@ fn a_usage_notification_adjusts_the_flags_on_both_ways() {
     assert_eq!(status, FAILED);
     assert_eq!(
         trace,
-        ["lock", "flags down", "forward 0xc00000bb", "flags up", "unlock", "complete 0xc0000001"]
+        [
+            "lock",
+            "flags down",
+            "forward 0xc00000bb",
+            "flags up",
+            "unlock",
+            "complete 0xc0000001"
+        ]
     );
 }

@@ -65,15 +65,15 @@ pub fn find(
 /// Splits a list as PnP hands it out: strings that end in NUL, and an empty one as the end. A list that
 /// breaks off is read as far as it goes.
 pub fn split(list: &[u16]) -> impl Iterator<Item = &[u16]> {
-    list.split(|&unit| unit == 0).take_while(|id| !id.is_empty())
+    list.split(|&unit| unit == 0)
+        .take_while(|id| !id.is_empty())
 }
 
 fn begins(word: &str, data: &[u16]) -> bool {
     data.len() <= word.len()
-        && word
-            .bytes()
-            .zip(data)
-            .all(|(byte, &unit)| u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte)))
+        && word.bytes().zip(data).all(|(byte, &unit)| {
+            u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte))
+        })
 }
 
 #[cfg(test)]
@@ -94,7 +94,11 @@ mod tests {
     ];
 
     /// Looks a device up; `None` for a list stands for a query that failed.
-    fn bus_of(parameters: &[(&str, &str)], hardware: Option<&str>, compatible: Option<&str>) -> (Option<Bus>, Vec<String>) {
+    fn bus_of(
+        parameters: &[(&str, &str)],
+        hardware: Option<&str>,
+        compatible: Option<&str>,
+    ) -> (Option<Bus>, Vec<String>) {
         let mut asked = Vec::new();
         let found = find(
             |list, each| {
@@ -108,7 +112,9 @@ mod tests {
             |id| {
                 let id = String::from_utf16(id).expect("test ids are text");
                 asked.push(id.clone());
-                let (_, data) = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(&id))?;
+                let (_, data) = parameters
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(&id))?;
                 Bus::parse(&wide(data))
             },
         );
@@ -124,14 +130,22 @@ mod tests {
 
     #[test]
     fn a_pci_express_root_is_found_by_its_compatible_id() {
-        let (bus, asked) = bus_of(STOCK, Some("ACPI\\PNP0A08\0*PNP0A08\0\0"), Some("*PNP0A03\0\0"));
+        let (bus, asked) = bus_of(
+            STOCK,
+            Some("ACPI\\PNP0A08\0*PNP0A08\0\0"),
+            Some("*PNP0A03\0\0"),
+        );
         assert_eq!(bus, Some(Bus::Pci));
         assert_eq!(asked.len(), 3);
     }
 
     #[test]
     fn compatible_ids_are_not_asked_for_when_a_hardware_id_says_it() {
-        let (bus, asked) = bus_of(STOCK, Some("Intel-PIIX3\0Internal_IDE_Channel\0\0"), Some("*PNP0A03\0\0"));
+        let (bus, asked) = bus_of(
+            STOCK,
+            Some("Intel-PIIX3\0Internal_IDE_Channel\0\0"),
+            Some("*PNP0A03\0\0"),
+        );
         assert_eq!(bus, Some(Bus::Ide));
         assert_eq!(asked.len(), 2);
     }
@@ -144,7 +158,11 @@ mod tests {
 
     #[test]
     fn other_stacks_are_left_alone() {
-        let (bus, _) = bus_of(STOCK, Some("PCI\\VEN_8086&DEV_7010\0\0"), Some("PCI\\CC_0101\0\0"));
+        let (bus, _) = bus_of(
+            STOCK,
+            Some("PCI\\VEN_8086&DEV_7010\0\0"),
+            Some("PCI\\CC_0101\0\0"),
+        );
         assert_eq!(bus, None);
     }
 

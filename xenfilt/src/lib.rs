@@ -10,3 +10,6 @@ pub mod filter;
 pub mod ids;
 pub mod params;
 pub mod pnp;
+
+#[cfg(windows)]
+mod ffi;

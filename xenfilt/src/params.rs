@@ -27,7 +27,10 @@ impl KeyPath {
         let length = service.len() + BELOW.len();
         let mut path = Self::EMPTY;
         let target = path.units.get_mut(..length)?;
-        let text = service.iter().copied().chain(BELOW.iter().map(|&byte| u16::from(byte)));
+        let text = service
+            .iter()
+            .copied()
+            .chain(BELOW.iter().map(|&byte| u16::from(byte)));
         for (unit, from) in target.iter_mut().zip(text) {
             *unit = from;
         }
@@ -51,7 +54,10 @@ mod tests {
     fn the_key_is_below_the_service() {
         let service: Vec<u16> = "\\Registry\\Machine\\x".encode_utf16().collect();
         let path = KeyPath::parameters_of(&service).expect("short");
-        assert_eq!(String::from_utf16_lossy(path.units()), "\\Registry\\Machine\\x\\Parameters");
+        assert_eq!(
+            String::from_utf16_lossy(path.units()),
+            "\\Registry\\Machine\\x\\Parameters"
+        );
     }
 
     #[test]

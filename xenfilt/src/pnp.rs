@@ -161,22 +161,40 @@ mod tests {
     #[test]
     fn a_cancel_puts_back_the_state_before_the_query() {
         assert_eq!(run(&[START_DEVICE, QUERY_STOP_DEVICE]), State::StopPending);
-        assert_eq!(run(&[START_DEVICE, QUERY_STOP_DEVICE, CANCEL_STOP_DEVICE]), State::Started);
-        assert_eq!(run(&[START_DEVICE, QUERY_REMOVE_DEVICE, CANCEL_REMOVE_DEVICE]), State::Started);
-        assert_eq!(run(&[QUERY_REMOVE_DEVICE, CANCEL_REMOVE_DEVICE]), State::Added);
+        assert_eq!(
+            run(&[START_DEVICE, QUERY_STOP_DEVICE, CANCEL_STOP_DEVICE]),
+            State::Started
+        );
+        assert_eq!(
+            run(&[START_DEVICE, QUERY_REMOVE_DEVICE, CANCEL_REMOVE_DEVICE]),
+            State::Started
+        );
+        assert_eq!(
+            run(&[QUERY_REMOVE_DEVICE, CANCEL_REMOVE_DEVICE]),
+            State::Added
+        );
     }
 
     #[test]
     fn a_cancel_without_its_query_changes_nothing() {
         assert_eq!(run(&[START_DEVICE, CANCEL_STOP_DEVICE]), State::Started);
-        assert_eq!(run(&[START_DEVICE, QUERY_STOP_DEVICE, CANCEL_REMOVE_DEVICE]), State::StopPending);
+        assert_eq!(
+            run(&[START_DEVICE, QUERY_STOP_DEVICE, CANCEL_REMOVE_DEVICE]),
+            State::StopPending
+        );
         assert_eq!(run(&[START_DEVICE, CANCEL_REMOVE_DEVICE]), State::Started);
     }
 
     #[test]
     fn a_stopped_device_starts_again() {
-        assert_eq!(run(&[START_DEVICE, QUERY_STOP_DEVICE, STOP_DEVICE]), State::Stopped);
-        assert_eq!(run(&[START_DEVICE, QUERY_STOP_DEVICE, STOP_DEVICE, START_DEVICE]), State::Started);
+        assert_eq!(
+            run(&[START_DEVICE, QUERY_STOP_DEVICE, STOP_DEVICE]),
+            State::Stopped
+        );
+        assert_eq!(
+            run(&[START_DEVICE, QUERY_STOP_DEVICE, STOP_DEVICE, START_DEVICE]),
+            State::Started
+        );
     }
 
     #[test]
