@@ -57,6 +57,27 @@ impl<T> Lock<T> {
     }
 }
 
+impl<T> Guard<'_, T> {
+    /// Leaves the lock held; returns whether interrupts were on. Undone by [`Lock::release_forgotten`].
+    pub fn forget(self) -> bool {
+        let this = core::mem::ManuallyDrop::new(self);
+        this.enabled
+    }
+}
+
+impl<T> Lock<T> {
+    /// Releases a lock whose guard was forgotten, perhaps by another thread on this CPU.
+    ///
+    /// # Safety
+    ///
+    /// This CPU holds the lock through a forgotten guard, and nobody refers to the data.
+    pub unsafe fn release_forgotten(&self, enabled: bool) {
+        // SAFETY: the caller holds the lock without a guard.
+        unsafe { self.inner.force_unlock() }
+        arch::restore_interrupts(enabled);
+    }
+}
+
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {

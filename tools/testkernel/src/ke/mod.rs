@@ -1,11 +1,49 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! `ke`: IRQL, locks, DPCs, timers, threads' scheduling, waits, interrupts, bug checks.
 
-pub mod event;
 pub mod irql;
+
+#[cfg(target_os = "none")]
+pub mod bugcheck;
+#[cfg(target_os = "none")]
+pub mod dispatch;
+#[cfg(target_os = "none")]
+pub mod dpc;
+pub mod event;
+#[cfg(target_os = "none")]
+pub mod fault;
+#[cfg(target_os = "none")]
+pub mod init;
+#[cfg(target_os = "none")]
+pub mod interrupt;
+#[cfg(target_os = "none")]
+pub mod mutex;
+#[cfg(target_os = "none")]
+pub mod processor;
+#[cfg(target_os = "none")]
+pub mod sched;
+#[cfg(target_os = "none")]
+pub mod spinlock;
+#[cfg(target_os = "none")]
+pub mod timer;
 pub mod wait;
 
 use crate::export::Export;
 
 /// The tables of this folder.
-pub static TABLES: &[&[Export]] = &[irql::EXPORTS, event::EXPORTS, wait::EXPORTS];
+#[cfg(target_os = "none")]
+pub static TABLES: &[&[Export]] = &[
+    irql::EXPORTS,
+    event::EXPORTS,
+    wait::EXPORTS,
+    mutex::EXPORTS,
+    timer::EXPORTS,
+    dpc::EXPORTS,
+    interrupt::EXPORTS,
+    spinlock::EXPORTS,
+    processor::EXPORTS,
+    bugcheck::EXPORTS,
+];
+/// The tables of this folder.
+#[cfg(not(target_os = "none"))]
+pub static TABLES: &[&[Export]] = &[irql::EXPORTS];

@@ -1,13 +1,40 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! `mm`: physical pages, mappings, MDLs.
+//! `mm`: the kernel's heap, physical pages, mappings, MDLs.
+
+#[cfg(target_os = "none")]
+pub mod heap;
+#[cfg(target_os = "none")]
+mod io;
+#[cfg(target_os = "none")]
+pub mod map;
+#[cfg(target_os = "none")]
+mod mdl;
+pub mod phys;
+#[cfg(target_os = "none")]
+mod query;
 
 use crate::export::Export;
 
 /// The tables of this folder.
+#[cfg(target_os = "none")]
+pub static TABLES: &[&[Export]] = &[io::EXPORTS, mdl::EXPORTS, query::EXPORTS];
+/// The tables of this folder.
+#[cfg(not(target_os = "none"))]
 pub static TABLES: &[&[Export]] = &[];
 
-/// A physical range of `len` bytes (a power of two, naturally aligned) that holds neither RAM nor a device:
-/// for the BAR of a fake PCI function. Each call returns another range.
-pub fn unused_physical_range(_len: u64) -> u64 {
-    unimplemented!()
+/// Page size.
+pub const PAGE: usize = 4096;
+
+pub use phys::unused_physical_range;
+
+/// What `driver` has mapped or taken and not given back.
+#[cfg(target_os = "none")]
+pub(crate) fn left_by(driver: &str) -> Option<alloc::string::String> {
+    io::left_by(driver).or_else(|| mdl::left_by(driver))
+}
+
+/// A mapped MDL in the range.
+#[cfg(target_os = "none")]
+pub(crate) fn mdl_mapped_in(start: crate::mem::Ptr, len: usize) -> Option<crate::mem::Ptr> {
+    mdl::mapped_in(start, len)
 }

@@ -119,12 +119,13 @@ extern "win64" fn dereference_object(object: Ptr) -> usize {
 }
 
 /// The type objects: only their addresses matter.
-static TYPES: [u8; 4] = [0; 4];
+static TYPES: [u8; 5] = [0; 5];
 
 /// A variable that holds a type object's address, which is what the kernel exports.
 #[repr(transparent)]
 struct Type(AtomicUsize);
 
+static THREAD_TYPE: Type = Type(AtomicUsize::new(0));
 static EVENT_TYPE: Type = Type(AtomicUsize::new(0));
 static FILE_TYPE: Type = Type(AtomicUsize::new(0));
 static DRIVER_TYPE: Type = Type(AtomicUsize::new(0));
@@ -132,9 +133,15 @@ static DEVICE_TYPE: Type = Type(AtomicUsize::new(0));
 
 /// Gives the type variables their values. Called once, before any driver.
 pub fn init() {
-    for (index, variable) in [&EVENT_TYPE, &FILE_TYPE, &DRIVER_TYPE, &DEVICE_TYPE]
-        .into_iter()
-        .enumerate()
+    for (index, variable) in [
+        &EVENT_TYPE,
+        &FILE_TYPE,
+        &DRIVER_TYPE,
+        &DEVICE_TYPE,
+        &THREAD_TYPE,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let address = (&raw const TYPES).cast::<u8>().wrapping_add(index) as usize;
         variable
@@ -156,11 +163,7 @@ extern "win64" fn reference_by_handle(
     _info: Ptr,
 ) -> NtStatus {
     let found = match handles::lookup(handle) {
-        Some(Object::Thread(thread)) if kind == type_value(&EVENT_TYPE) && kind != 0 => {
-            let _ = thread;
-            return status::OBJECT_TYPE_MISMATCH;
-        }
-        Some(Object::Thread(thread)) => thread,
+        Some(Object::Thread(thread)) if kind == 0 || kind == type_value(&THREAD_TYPE) => thread,
         Some(Object::Event(event)) if kind == 0 || kind == type_value(&EVENT_TYPE) => event,
         Some(_) => return status::OBJECT_TYPE_MISMATCH,
         None => return status::INVALID_HANDLE,
@@ -251,6 +254,7 @@ crate::exports! {
     "ZwClose", P => close;
     "IoCreateNotificationEvent", P => notification_event;
     "IoCreateSynchronizationEvent", P => synchronization_event;
+    data "PsThreadType" => THREAD_TYPE;
     data "ExEventObjectType" => EVENT_TYPE;
     data "IoFileObjectType" => FILE_TYPE;
     data "IoDriverObjectType" => DRIVER_TYPE;

@@ -157,7 +157,7 @@ pub(super) extern "win64" fn c_specific_handler() -> i32 {
     )
 }
 
-/// Fills the integer part of a `CONTEXT`. It is bound without a gate, which would change the frame.
+/// Fills the integer part of a `CONTEXT`. The gate jumps here with the caller's frame as it was.
 #[unsafe(naked)]
 pub extern "win64" fn capture_context() {
     core::arch::naked_asm!(

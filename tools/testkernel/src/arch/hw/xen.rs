@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The little that the kernel itself needs of the hypervisor: detection and the end of the run. Without Xen (plain
+//! QEMU) the run ends through the debug exit port.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::asm as insn;
+
+const UNKNOWN: u32 = 0;
+const ABSENT: u32 = 1;
+static BASE: AtomicU32 = AtomicU32::new(UNKNOWN);
+
+/// The base of Xen's CPUID leaves.
+pub(super) fn leaves() -> Option<u32> {
+    if BASE.load(Ordering::Relaxed) == UNKNOWN {
+        let found = (0x4000_0000u32..0x4001_0000)
+            .step_by(0x100)
+            .find(|base| insn::cpuid(*base, 0)[1..] == [0x566e_6558, 0x6558_4d4d, 0x4d4d_566e]);
+        BASE.store(found.unwrap_or(ABSENT), Ordering::Relaxed);
+    }
+    Some(BASE.load(Ordering::Relaxed)).filter(|b| *b != ABSENT)
+}
+
+/// Whether this is a Xen guest.
+pub fn on_xen() -> bool {
+    leaves().is_some()
+}
+
+fn hypercall(op: u64, a: u64, b: u64) -> i64 {
+    let amd = insn::cpuid(0, 0)[2] == 0x444d_4163;
+    let result: i64;
+    // SAFETY: the hypervisor was detected; the arguments point at memory of the caller.
+    unsafe {
+        if amd {
+            asm!("vmmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _);
+        } else {
+            asm!("vmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _);
+        }
+    }
+    result
+}
+
+/// Ends the run: powers the domain off, or reports a crash when it failed.
+pub fn shutdown(success: bool) -> ! {
+    insn::disable_interrupts();
+    if on_xen() {
+        let reason: u32 = if success { 0 } else { 3 };
+        // SCHEDOP_shutdown
+        hypercall(29, 2, &raw const reason as u64);
+    } else {
+        insn::outl(0xf4, if success { 0x10 } else { 0x11 });
+    }
+    loop {
+        insn::pause();
+    }
+}
