@@ -11,5 +11,5 @@ pub mod ids;
 pub mod params;
 pub mod pnp;
 
-#[cfg(windows)]
+#[cfg(any(windows, test))]
 mod ffi;

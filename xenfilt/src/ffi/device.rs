@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The driver's C-ABI edge: entry points, and devices and requests as the logic's traits.
+//! Filter objects: choosing a stack, attaching, and devices and requests as the logic's traits.
 //!
-//! UNSAFETY: raw objects of the I/O manager come in here and become kexec's views.
-#![expect(unsafe_code, reason = "the edge to the I/O manager")]
+//! Runs in images and, over the fake kernel, in host tests.
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use kexec::nt::sys::{DEVICE_OBJECT, DRIVER_OBJECT, IRP, UNICODE_STRING};
+use kexec::nt::sys::{DEVICE_OBJECT, IRP};
 use kexec::nt::wdm::{
     BUS_QUERY_COMPATIBLE_IDS, BUS_QUERY_HARDWARE_IDS, Device, DevicePtr, Driver, Irp, RemoveGuard,
     RemoveLock, query_id,
 };
-use kexec::nt::{Key, SpinLock, Tag, WStr, log};
-use kexec::status::STATUS_SUCCESS;
+use kexec::nt::{Key, SpinLock, Tag, WStr};
 use kexec::{Passive, Result, Status};
-use xenbus_interface::xen;
 
 use crate::filter::{self, Object, Request};
 use crate::ids::{self, Bus, List};
-use crate::params::KeyPath;
 use crate::pnp::Pnp;
 
 const TAG: Tag = Tag(*b"XFLT");
@@ -28,78 +24,20 @@ const DEVICE_UNKNOWN: u32 = 0x22;
 /// DO_POWER_PAGABLE.
 const POWER_PAGABLE: u32 = 0x2000;
 
-/// Where the parameters are; empty while the driver is inert.
-static PARAMETERS: SpinLock<KeyPath> = SpinLock::new(KeyPath::EMPTY);
 /// Filter objects that are attached.
-static ATTACHED: AtomicU32 = AtomicU32::new(0);
+pub(super) static ATTACHED: AtomicU32 = AtomicU32::new(0);
 
-/// What the I/O manager calls after loading the image. Succeeds even when the driver stays inert: a class filter that
-/// fails to load takes every device of its class with it.
+/// Attaches a filter to the stack of `pdo` if `parameters`, the path of a key, name one of its ids.
 ///
-/// # Safety
-/// Called once, by the I/O manager, with the driver object and the path of the service's key.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn DriverEntry(
-    driver: *mut DRIVER_OBJECT,
-    path: *const UNICODE_STRING,
-) -> i32 {
-    // SAFETY: DriverEntry's own argument.
-    let Some(driver) = (unsafe { Driver::from_raw(driver) }) else {
-        return Status::INVALID_PARAMETER.raw();
-    };
-    driver.set_unload(unload);
-    driver.set_add_device(add_device);
-    // SAFETY: the I/O manager's string, unchanged while DriverEntry runs.
-    let service = unsafe { WStr::from_raw(path) };
-    match xen::touch(c"xenfilt") {
-        Ok(()) => start(driver, service),
-        Err(Status::NOT_IMPLEMENTED) => kexec::info!("xenfilt: not on Xen, staying inert"),
-        Err(status) => kexec::error!(
-            "xenfilt: {} does not go with xen.sys ({status}), staying inert",
-            xen::Build::CURRENT
-        ),
-    }
-    STATUS_SUCCESS
-}
-
-fn start(driver: Driver, service: WStr<'_>) {
-    let Some(path) = KeyPath::parameters_of(service.units()) else {
-        kexec::error!("xenfilt: service key {service} too long, staying inert");
+/// Failure is logged and no more: a stack without its filter still works, one whose filter fails does not.
+pub(super) fn add(driver: Driver, pdo: DevicePtr, parameters: WStr<'_>, passive: Passive) {
+    let Some(bus) = bus_of(pdo, parameters, passive) else {
         return;
     };
-    log::set_sink(Some(xen::log_sink));
-    *PARAMETERS.lock() = path;
-    driver.set_dispatch(dispatch);
-    kexec::info!("xenfilt: {} ready", xen::Build::CURRENT);
-}
-
-unsafe extern "C" fn unload(_driver: *mut DRIVER_OBJECT) {
-    let attached = ATTACHED.load(Ordering::Acquire);
-    assert!(attached == 0, "unloaded with {attached} filter objects");
-}
-
-unsafe extern "C" fn add_device(driver: *mut DRIVER_OBJECT, pdo: *mut DEVICE_OBJECT) -> i32 {
-    let parameters = *PARAMETERS.lock();
-    if parameters.units().is_empty() {
-        return STATUS_SUCCESS;
-    }
-    // SAFETY: the driver object of this driver, alive while its routines are called.
-    let driver = unsafe { Driver::from_raw(driver) };
-    // SAFETY: the I/O manager keeps the PDO while this runs, and beyond that while we are attached to its stack.
-    let pdo = unsafe { DevicePtr::from_raw(pdo) };
-    let (Some(driver), Some(pdo)) = (driver, pdo) else {
-        return Status::INVALID_PARAMETER.raw();
-    };
-    let passive = Passive::assert();
-    let Some(bus) = bus_of(pdo, WStr::new(parameters.units()), passive) else {
-        return STATUS_SUCCESS;
-    };
-    // A stack without its filter still works; one whose filter fails does not.
     match attach(driver, pdo, passive) {
         Ok(()) => kexec::info!("xenfilt: attached, {bus:?}"),
         Err(status) => kexec::error!("xenfilt: not attached, {bus:?}, {status}"),
     }
-    STATUS_SUCCESS
 }
 
 fn bus_of(pdo: DevicePtr, parameters: WStr<'_>, passive: Passive) -> Option<Bus> {
@@ -160,7 +98,11 @@ struct Extension {
     pnp: SpinLock<Pnp>,
 }
 
-unsafe extern "C" fn dispatch(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> i32 {
+/// The dispatch routine for every major function.
+///
+/// # Safety
+/// Called by the I/O manager for a device object that [`add`] made, with a request for it.
+pub(super) unsafe extern "C" fn dispatch(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> i32 {
     // SAFETY: this driver makes no other kind of device object.
     let device = unsafe { Device::<Extension>::from_raw(device) };
     // SAFETY: the argument of a dispatch routine; it is owned by this value from here on.
@@ -284,3 +226,7 @@ impl Request for Io {
         self.irp.complete()
     }
 }
+
+#[cfg(test)]
+#[path = "device_tests.rs"]
+mod tests;
