@@ -88,22 +88,27 @@ pub(crate) fn wrapped() -> Option<ExitCode> {
 }
 
 fn link(name: &str, mut arguments: Vec<OsString>) -> Result<ExitCode> {
-    let mut asked = None;
-    for argument in &mut arguments {
-        let Some(text) = argument.to_str() else {
-            continue;
-        };
-        if let Some(path) = text.strip_prefix("/DEF:") {
-            let definition = std::fs::read_to_string(path).with_context(|| path.to_owned())?;
-            std::fs::write(path, interface(&definition)).with_context(|| path.to_owned())?;
-        } else if let Some(path) = text.strip_prefix("/OUT:") {
-            asked = Some(PathBuf::from(path));
-        }
-    }
-    let asked = asked.context("rustc named no output")?;
+    let asked = arguments
+        .iter()
+        .find_map(|argument| argument.to_str()?.strip_prefix("/OUT:"));
+    let asked = PathBuf::from(asked.context("rustc named no output")?);
     // Its own folder: an older image of the same name in rustc's would hide that this one wasn't made.
     let folder = asked.with_extension("link");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for argument in &mut arguments {
+        let Some(path) = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix("/DEF:"))
+        else {
+            continue;
+        };
+        let definition = std::fs::read_to_string(path).with_context(|| path.to_owned())?;
+        // rustc's folder has a random name, which the linker would write into the PDB, whose digest is in the image.
+        let kept = folder.join(name).with_extension("def");
+        std::fs::write(&kept, interface(&definition))
+            .with_context(|| kept.display().to_string())?;
+        *argument = format!("/DEF:{}", kept.display()).into();
+    }
     let image = folder.join(name).with_extension("sys");
     arguments.push(format!("/OUT:{}", image.display()).into());
     arguments.push("/NOIMPLIB".into());

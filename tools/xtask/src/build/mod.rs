@@ -6,7 +6,7 @@
 //! libraries made from mingw-w64's, and our stand-in for `wdk-build`; on Windows the kit has all of it and nothing is
 //! replaced. Every image then passes [`check`] before it is put into `target/drivers/<free|checked>/`.
 
-mod cdriver;
+pub(crate) mod cdriver;
 mod check;
 mod futures;
 mod image;
