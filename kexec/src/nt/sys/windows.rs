@@ -49,7 +49,6 @@ imports! {
     fn KeInitializeTimerEx(timer: *mut KTIMER, kind: u32);
     fn KeSetTimerEx(timer: *mut KTIMER, due: i64, period: i32, dpc: *mut KDPC) -> u8;
     fn KeCancelTimer(timer: *mut KTIMER) -> u8;
-    fn ExAllocatePoolWithTag(pool: u32, size: usize, tag: u32) -> PVOID;
     fn ExFreePoolWithTag(block: PVOID, tag: u32);
     fn ExFreePool(block: PVOID);
     fn PsCreateSystemThread(handle: *mut HANDLE, access: u32, attributes: *mut OBJECT_ATTRIBUTES, process: HANDLE, client: PVOID, start: Option<PKSTART_ROUTINE>, context: PVOID) -> NTSTATUS;
@@ -101,6 +100,11 @@ imports! {
     fn IoAcquireRemoveLockEx(lock: *mut IO_REMOVE_LOCK, tag: PVOID, file: *const c_char, line: u32, size: u32) -> NTSTATUS;
     fn IoReleaseRemoveLockEx(lock: *mut IO_REMOVE_LOCK, tag: PVOID, size: u32);
     fn IoReleaseRemoveLockAndWaitEx(lock: *mut IO_REMOVE_LOCK, tag: PVOID, size: u32);
+}
+
+unsafe extern "C" {
+    /// Not in wdk-sys, which offers only its successor; that one needs Windows 10 2004.
+    pub fn ExAllocatePoolWithTag(pool: u32, size: usize, tag: u32) -> PVOID;
 }
 
 /// `text` must be NUL-terminated; it is printed through `%s`.
