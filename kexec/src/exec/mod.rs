@@ -6,6 +6,8 @@ mod dpc;
 mod passive;
 mod queue;
 mod support;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use core_exec::{Budget, Core, DriveError, Driven, Outcome, TaskState, layout};
 pub use dpc::DpcExecutor;

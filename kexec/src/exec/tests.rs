@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Tests of the core on a counting platform, stepped by hand.
+#![expect(unsafe_code, reason = "the core's spawn is unsafe: these tests keep its contract by boxing it")]
+
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::future::{Future, pending, poll_fn};
+use core::ptr::NonNull;
+use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
+use std::string::String;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::vec::Vec;
+
+use super::{Budget, Core, DriveError, Outcome};
+use crate::atomic::count;
+use crate::task::{HEADER_SIZE, JoinHandle};
+use crate::{Aborted, Platform, Status, task};
+
+/// Counts pends and allocations, fails the n-th, and is run by hand.
+#[derive(Default)]
+struct Counting {
+    pends: AtomicUsize,
+    allocations: AtomicUsize,
+    frees: AtomicUsize,
+    fail_at: AtomicUsize,
+    clock: AtomicUsize,
+    tick: AtomicUsize,
+}
+
+std::thread_local! {
+    static RUNNER: Cell<usize> = const { Cell::new(1) };
+}
+
+// SAFETY: the system allocator aligns to 16 on request; `pend` only counts, and the tests run the core; runners are set by the tests.
+unsafe impl Platform for Counting {
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let number = self.allocations.fetch_add(1, Ordering::SeqCst) + 1;
+        if number == self.fail_at.load(Ordering::SeqCst) {
+            return None;
+        }
+        // SAFETY: a task's layout is not empty.
+        NonNull::new(unsafe { std::alloc::alloc(layout) })
+    }
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        self.frees.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: by contract from `allocate` with this layout.
+        unsafe { std::alloc::dealloc(block.as_ptr(), layout) };
+    }
+    fn pend(&self) {
+        self.pends.fetch_add(1, Ordering::SeqCst);
+    }
+    fn runner(&self) -> usize {
+        RUNNER.with(Cell::get)
+    }
+    fn micros(&self) -> u64 {
+        let tick = self.tick.load(Ordering::SeqCst);
+        self.clock.fetch_add(tick, Ordering::SeqCst) as u64
+    }
+}
+
+struct Rig(Box<Core<Counting>>);
+
+impl Rig {
+    fn new() -> Self {
+        Self(Box::new(Core::new(Counting::default())))
+    }
+    fn spawn<F: Future<Output: Send> + Send + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        // SAFETY: boxed, and `drop` checks that it is empty.
+        unsafe { self.0.spawn(task!("test"), None, future) }.expect("spawn")
+    }
+    fn run(&self) -> usize {
+        match self.0.run(Budget::polls(usize::MAX)) {
+            Outcome::Idle { polls } => polls,
+            other => panic!("{other:?}"),
+        }
+    }
+    fn pends(&self) -> usize {
+        self.0.platform().pends.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.close();
+            let _ = self.0.run(Budget::polls(usize::MAX));
+            assert!(self.0.is_empty(), "{} blocks left", self.0.blocks());
+        }
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    core::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A future that keeps its waker where the test finds it, and finishes when told.
+#[derive(Clone, Default)]
+struct Probe {
+    waker: Arc<Mutex<Option<Waker>>>,
+    done: Arc<AtomicBool>,
+    polls: Arc<AtomicUsize>,
+    dropped: Arc<AtomicBool>,
+}
+
+struct DropFlag(Arc<AtomicBool>);
+impl Drop for DropFlag {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Probe {
+    fn future(&self) -> impl Future<Output = u32> + Send + 'static {
+        let this = self.clone();
+        let flag = DropFlag(self.dropped.clone());
+        poll_fn(move |context| {
+            let _ = &flag;
+            this.polls.fetch_add(1, Ordering::SeqCst);
+            *this.waker.lock().expect("lock") = Some(context.waker().clone());
+            if this.done.load(Ordering::SeqCst) { Poll::Ready(7) } else { Poll::Pending }
+        })
+    }
+    fn waker(&self) -> Waker {
+        self.waker.lock().expect("lock").clone().expect("polled before")
+    }
+    fn forget(&self) {
+        *self.waker.lock().expect("lock") = None;
+    }
+    fn polls(&self) -> usize {
+        self.polls.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_header_is_at_most_96_bytes() {
+    assert!(HEADER_SIZE <= 96, "{HEADER_SIZE}");
+}
+
+#[test]
+fn spawn_is_one_allocation_and_one_pend_and_ends_with_one_free() {
+    let rig = Rig::new();
+    let mut handle = rig.spawn(async { 5 });
+    assert_eq!((rig.0.platform().allocations.load(Ordering::SeqCst), rig.pends()), (1, 1));
+    assert_eq!(poll(&mut handle), Poll::Pending);
+    assert_eq!(rig.run(), 1);
+    assert_eq!(poll(&mut handle), Poll::Ready(Ok(5)));
+    drop(handle);
+    rig.run();
+    assert_eq!((rig.0.blocks(), rig.0.platform().frees.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[test]
+fn first_wake_is_two_read_modify_writes_and_a_duplicate_is_one() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    rig.pends();
+    let waker = probe.waker();
+    assert_eq!(count(|| waker.wake_by_ref()).0, 2);
+    assert_eq!(rig.pends(), 1, "from idle exactly one pend");
+    assert_eq!(count(|| waker.wake_by_ref()).0, 1);
+    assert_eq!(rig.pends(), 0);
+    assert_eq!(rig.run(), 1, "two wakes, one poll");
+    drop((waker, handle));
+    probe.forget();
+}
+
+#[test]
+fn many_tasks_woken_from_idle_are_one_pend_and_run_in_order() {
+    let rig = Rig::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let probes: Vec<_> = (0..8).map(|_| Probe::default()).collect();
+    let handles: Vec<_> = (0..8)
+        .map(|index| {
+            let (probe, order) = (probes[index].clone(), order.clone());
+            rig.spawn(async move {
+                let mut inner = Box::pin(probe.future());
+                poll_fn(|context| {
+                    order.lock().expect("lock").push(index);
+                    inner.as_mut().poll(context)
+                })
+                .await;
+            })
+        })
+        .collect();
+    assert_eq!(rig.pends(), 1);
+    rig.run();
+    order.lock().expect("lock").clear();
+    for index in [3, 1, 7, 0] {
+        probes[index].waker().wake();
+    }
+    assert_eq!(rig.pends(), 1);
+    rig.run();
+    assert_eq!(*order.lock().expect("lock"), [3, 1, 7, 0]);
+    drop(handles);
+    probes.iter().for_each(Probe::forget);
+}
+
+#[test]
+fn a_wake_while_running_does_not_pend() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let parked = rig.spawn(probe.future());
+    rig.run();
+    let waker = probe.waker();
+    let other = rig.spawn(async move { waker.wake() });
+    rig.pends();
+    assert_eq!(rig.run(), 2, "the waking task and the woken one");
+    assert_eq!(rig.pends(), 0);
+    drop((parked, other));
+    probe.forget();
+}
+
+#[test]
+fn a_task_that_wakes_itself_lets_the_others_run_first() {
+    let rig = Rig::new();
+    let trace = Arc::new(Mutex::new(String::new()));
+    let make = |name: char| {
+        let trace = trace.clone();
+        let mut left = 3;
+        poll_fn(move |context| {
+            trace.lock().expect("lock").push(name);
+            left -= 1;
+            context.waker().wake_by_ref();
+            if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+    };
+    let handles = [rig.spawn(make('a')), rig.spawn(make('b')), rig.spawn(make('c'))];
+    rig.run();
+    assert_eq!(*trace.lock().expect("lock"), "abcabcabc");
+    drop(handles);
+}
+
+/// Every state of a task against every event; the table says what must be seen after the next run.
+#[test]
+fn table_of_task_states_and_events() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum State {
+        New,
+        Parked,
+        Scheduled,
+        Complete,
+    }
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Event {
+        Wake,
+        WakeTwice,
+        Abort,
+        WakeThenAbort,
+        AbortThenWake,
+        Detach,
+        DropHandle,
+        DropWaker,
+        None,
+    }
+    use Event::*;
+    use State::*;
+    for state in [New, Parked, Scheduled, Complete] {
+        for event in [Wake, WakeTwice, Abort, WakeThenAbort, AbortThenWake, Detach, DropHandle, DropWaker, None] {
+            let rig = Rig::new();
+            let probe = Probe::default();
+            let mut handle = Some(rig.spawn(probe.future()));
+            if state != New {
+                rig.run();
+            }
+            match state {
+                Scheduled => probe.waker().wake(),
+                Complete => {
+                    probe.done.store(true, Ordering::SeqCst);
+                    probe.waker().wake();
+                    rig.run();
+                }
+                New | Parked => {}
+            }
+            let before = probe.polls();
+            let waker = probe.waker.lock().expect("lock").clone();
+            let wake = || waker.iter().for_each(Waker::wake_by_ref);
+            match event {
+                Wake => wake(),
+                WakeTwice => (wake(), wake()).1,
+                Abort => handle.as_ref().expect("handle").abort(),
+                WakeThenAbort => (wake(), handle.as_ref().expect("handle").abort()).1,
+                AbortThenWake => (handle.as_ref().expect("handle").abort(), wake()).1,
+                Detach => handle.take().expect("handle").detach(),
+                DropHandle => drop(handle.take()),
+                DropWaker => probe.forget(),
+                None => {}
+            }
+            rig.run();
+            let aborts = matches!(event, Abort | WakeThenAbort | AbortThenWake | DropHandle);
+            let polls = match (state, event) {
+                (Complete, _) => 0,
+                _ if aborts => 0,
+                (New | Scheduled, _) | (Parked, Wake | WakeTwice) => 1,
+                (Parked, _) => 0,
+            };
+            assert_eq!(probe.polls() - before, polls, "{state:?} {event:?}: polls");
+            let gone = aborts || state == Complete;
+            assert_eq!(probe.dropped.load(Ordering::SeqCst), gone, "{state:?} {event:?}: future dropped");
+            if let Some(handle) = &mut handle {
+                let expected = match (state, aborts) {
+                    (Complete, _) => Poll::Ready(Ok(7)),
+                    (_, true) => Poll::Ready(Err(Aborted)),
+                    _ => Poll::Pending,
+                };
+                assert_eq!(poll(handle), expected, "{state:?} {event:?}: join");
+            }
+            drop((handle, waker));
+            probe.forget();
+        }
+    }
+}
+
+#[test]
+fn cancel_of_a_parked_task_drops_its_future_at_once_whatever_wakers_live() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    let waker = probe.waker();
+    handle.abort();
+    rig.run();
+    assert!(probe.dropped.load(Ordering::SeqCst));
+    assert_eq!(rig.0.blocks(), 1, "wakers keep the block, not the future");
+    drop(handle);
+    probe.forget();
+    assert_eq!(rig.0.blocks(), 1);
+    drop(waker);
+    rig.run();
+    assert_eq!(rig.0.blocks(), 0);
+}
+
+#[test]
+fn the_joiner_is_woken_after_the_future_is_dropped() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let inner = rig.spawn(probe.future());
+    let dropped = probe.dropped.clone();
+    let outer = rig.spawn(async move {
+        let value = inner.await;
+        (value, dropped.load(Ordering::SeqCst))
+    });
+    rig.run();
+    probe.done.store(true, Ordering::SeqCst);
+    probe.waker().wake();
+    rig.run();
+    let mut outer = outer;
+    assert_eq!(poll(&mut outer), Poll::Ready(Ok((Ok(7), true))));
+    probe.forget();
+}
+
+#[test]
+fn the_last_reference_dropped_anywhere_only_queues_the_block() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    handle.abort();
+    rig.run();
+    drop(handle);
+    rig.pends();
+    let frees = rig.0.platform().frees.load(Ordering::SeqCst);
+    let waker = probe.waker.lock().expect("lock").take();
+    drop(waker);
+    assert_eq!(rig.0.platform().frees.load(Ordering::SeqCst), frees, "not freed by the dropper");
+    assert_eq!(rig.pends(), 1);
+    rig.run();
+    assert_eq!(rig.0.platform().frees.load(Ordering::SeqCst), frees + 1);
+}
+
+#[test]
+fn spawn_out_of_memory_gives_the_future_back() {
+    let rig = Rig::new();
+    rig.0.platform().fail_at.store(1, Ordering::SeqCst);
+    let probe = Probe::default();
+    // SAFETY: boxed; see `Rig`.
+    let error = unsafe { rig.0.spawn(task!("oom"), None, probe.future()) }.expect_err("no memory");
+    assert_eq!(error.status, Status::INSUFFICIENT_RESOURCES);
+    assert_eq!((rig.0.blocks(), rig.pends()), (0, 0));
+    assert!(!probe.dropped.load(Ordering::SeqCst));
+    let mut future = Box::pin(error.future);
+    assert_eq!(poll(&mut future), Poll::Pending);
+    drop(future);
+    probe.forget();
+}
+
+#[test]
+fn a_used_up_budget_pends_again_and_keeps_the_order() {
+    let rig = Rig::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let handles: Vec<_> = (0..100)
+        .map(|index| {
+            let order = order.clone();
+            rig.spawn(async move { order.lock().expect("lock").push(index) })
+        })
+        .collect();
+    rig.pends();
+    assert_eq!(rig.0.run(Budget::DPC), Outcome::More { polls: 64 });
+    assert_eq!(rig.pends(), 1);
+    assert_eq!(rig.0.run(Budget::DPC), Outcome::Idle { polls: 36 });
+    assert_eq!(rig.pends(), 0);
+    assert_eq!(*order.lock().expect("lock"), (0..100).collect::<Vec<_>>());
+    drop(handles);
+}
+
+#[test]
+fn slow_polls_end_an_activation_by_time() {
+    let rig = Rig::new();
+    let handles: Vec<_> = (0..40).map(|_| rig.spawn(async {})).collect();
+    rig.0.platform().tick.store(30, Ordering::SeqCst);
+    // The clock is read at the start and every eight polls: 30 us, then 60 us.
+    assert_eq!(rig.0.run(Budget::DPC), Outcome::More { polls: 15 });
+    rig.0.platform().tick.store(0, Ordering::SeqCst);
+    rig.run();
+    drop(handles);
+}
+
+#[test]
+fn an_inline_drive_from_inside_a_poll_is_an_error() {
+    let rig = Rig::new();
+    let address = core::ptr::from_ref(&*rig.0).addr();
+    let mut handle = rig.spawn(async move {
+        // SAFETY: the task runs inside `rig.run`, so the core is alive.
+        unsafe { &*(address as *const Core<Counting>) }.drive(1)
+    });
+    rig.run();
+    assert_eq!(poll(&mut handle), Poll::Ready(Ok(Err(DriveError::Reentrant))));
+}
+
+#[test]
+fn an_inline_drive_waits_bounded_for_another_processor() {
+    let rig = Rig::new();
+    let core = &*rig.0;
+    let inside = Arc::new(AtomicBool::new(false));
+    let leave = Arc::new(AtomicBool::new(false));
+    let (a, b) = (inside.clone(), leave.clone());
+    let first = rig.spawn(async move {
+        a.store(true, Ordering::SeqCst);
+        while !b.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    });
+    core.platform().tick.store(1_000, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            RUNNER.with(|cell| cell.set(2));
+            core.run(Budget::polls(10))
+        });
+        while !inside.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        assert_eq!(core.drive(10), Err(DriveError::Busy), "bounded");
+        leave.store(true, Ordering::SeqCst);
+    });
+    core.platform().tick.store(0, Ordering::SeqCst);
+    assert!(core.drive(10).expect("free again").idle);
+    drop(first);
+}
+
+#[test]
+fn close_refuses_spawns_and_drops_parked_futures() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let mut handle = rig.spawn(probe.future());
+    rig.run();
+    probe.forget();
+    rig.0.close();
+    rig.run();
+    assert!(probe.dropped.load(Ordering::SeqCst));
+    // SAFETY: boxed; see `Rig`.
+    let refused = unsafe { rig.0.spawn(task!("late"), None, pending::<()>()) };
+    assert_eq!(refused.expect_err("closed").status, Status::DELETE_PENDING);
+    assert_eq!(poll(&mut handle), Poll::Ready(Err(Aborted)));
+}
+
+#[test]
+fn live_tasks_are_listed_by_name_with_their_polls() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    probe.waker().wake();
+    let mut seen = Vec::new();
+    rig.0.for_each_task(|task| seen.push((task.info.name(), task.polls, task.scheduled, task.complete)));
+    assert_eq!(seen, [("test", 1, true, false)]);
+    rig.0.for_each_task(|task| assert!(task.info.file().ends_with("tests.rs") && task.info.line > 0));
+    drop(handle);
+    probe.forget();
+}
+
+#[test]
+fn wakes_from_many_threads_are_never_lost() {
+    const THREADS: usize = 4;
+    const EACH: usize = 20_000;
+    let rig = Rig::new();
+    let core = &*rig.0;
+    let sum = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let slot = Arc::new(Mutex::new(None::<Waker>));
+    let (total, last, out) = (sum.clone(), seen.clone(), slot.clone());
+    let handle = rig.spawn(poll_fn(move |context| {
+        *out.lock().expect("lock") = Some(context.waker().clone());
+        last.store(total.load(Ordering::SeqCst), Ordering::SeqCst);
+        Poll::<()>::Pending
+    }));
+    core.run(Budget::DPC);
+    let waker = slot.lock().expect("lock").clone().expect("polled");
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let (waker, sum) = (waker.clone(), sum.clone());
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    sum.fetch_add(1, Ordering::SeqCst);
+                    waker.clone().wake();
+                }
+            });
+        }
+        for runner in 2..4 {
+            let sum = sum.clone();
+            scope.spawn(move || {
+                RUNNER.with(|cell| cell.set(runner));
+                while sum.load(Ordering::SeqCst) < THREADS * EACH {
+                    let _ = core.run(Budget::DPC);
+                }
+            });
+        }
+    });
+    rig.run();
+    assert_eq!(seen.load(Ordering::SeqCst), THREADS * EACH);
+    drop((waker, handle));
+    *slot.lock().expect("lock") = None;
+}
