@@ -131,7 +131,9 @@ fn map_in(mapper: &mut OffsetPageTable<'static>, at: usize, physical: u64, prote
     let page = Page::<Size4KiB>::containing_address(VirtAddr::new(at as u64));
     let frame = PhysFrame::containing_address(PhysAddr::new(physical));
     // SAFETY: the address is in a region that this module hands out, and not in use.
-    let done = unsafe { mapper.map_to(page, frame, protection.flags(), &mut Frames) };
+    let done = unsafe {
+        mapper.map_to_with_table_flags(page, frame, protection.flags(), Flags::PRESENT | Flags::WRITABLE, &mut Frames)
+    };
     match done {
         Ok(flush) => flush.flush(),
         Err(e) => panic!("map {at:#x}: {e:?}"),

@@ -7,7 +7,7 @@
 //!
 //! - `until=TEXT`: the run is over when a driver has printed a line with this text.
 //! - `until_count=N`: ... that many times (default 1).
-//! - `timeout=MS`: how long to wait for it (default 60000); without `until`, how long to run (default 0).
+//! - `pnp_wait=MS`: how long to wait for it (default 60000); without `until`, how long to run (default 0).
 //! - `create_test=1`: try to open every device from user mode, report each status.
 //! - `power_test=1`: send the tree to sleep and wake it before the end.
 //! - `keep=1`: do not remove and unload at the end.
@@ -71,7 +71,7 @@ extern "win64" fn request_eject(pdo: Ptr) {
 /// Runs the queue until the run is over.
 fn wait(config: &Config) -> Result<(), String> {
     let limit = config
-        .number("timeout")
+        .number("pnp_wait")
         .unwrap_or(if config.get("until").is_some() {
             60_000
         } else {
