@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The small commands: one event channel, one granted page, one store request.
 
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::evtchn::Channel;
-use crate::gnt::{PAGE, Page};
+use crate::ffi::{PAGE, map_frames};
+use crate::gnt::Page;
 use crate::store::{Refused, Store};
 use crate::{Failure, Result};
 
@@ -53,6 +55,59 @@ pub(crate) fn gnt(mut args: Args) -> Result {
         .collect();
     println!("{text}");
     page.close()
+}
+
+/// How many frames are mapped at once.
+const BATCH: u64 = 256;
+
+/// `xenpeer dump --domid D --mib N --out FILE [--seek BYTES]`
+///
+/// Byte n of the dump is the guest's physical byte n; frames that do not exist are zeros.
+pub(crate) fn dump(mut args: Args) -> Result {
+    let (domid, mib): (u16, u64) = (args.required("--domid")?, args.required("--mib")?);
+    let (path, seek): (String, u64) =
+        (args.required("--out")?, args.option("--seek")?.unwrap_or(0));
+    args.end()?;
+    let fail = |what: &str, e: std::io::Error| Failure::new(format!("{what}: {e}"));
+    let device = "/dev/xen/privcmd";
+    let privcmd = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(device)
+        .map_err(|e| fail(device, e))?;
+    let mut out = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| fail(&path, e))?;
+    out.seek(SeekFrom::Start(seek))
+        .map_err(|e| fail(&path, e))?;
+    let frames = mib << 20 >> 12;
+    let mut missing = 0;
+    for start in (0..frames).step_by(BATCH as usize) {
+        let batch: Vec<u64> = (start..frames.min(start + BATCH)).collect();
+        let (mapping, present) = map_frames(&privcmd, domid, &batch)
+            .map_err(|e| fail("map the guest's memory", e.into()))?;
+        let mut data = Vec::with_capacity(batch.len() * PAGE);
+        for (index, present) in present.iter().enumerate() {
+            // A frame that is not there must not be touched.
+            match present.then(|| mapping.page(index)).flatten() {
+                Some(page) => data.extend(page),
+                None => {
+                    missing += 1;
+                    data.resize(data.len() + PAGE, 0);
+                }
+            }
+        }
+        out.write_all(&data).map_err(|e| fail(&path, e))?;
+    }
+    if missing == frames {
+        return Err(Failure::new(format!("domain {domid} has no memory")));
+    }
+    out.sync_all().map_err(|e| fail(&path, e))?;
+    println!("{{\"frames\":{frames},\"missing\":{missing}}}");
+    Ok(())
 }
 
 /// Reads `OFFSET=HEX`.

@@ -8,12 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::ffi::{Group, request};
+use crate::ffi::{Call, request};
 use crate::{Failure, Result};
-
-const BIND_INTERDOMAIN: u8 = 1;
-const UNBIND: u8 = 3;
-const NOTIFY: u8 = 4;
 
 /// One bound channel; its port is closed with the file.
 pub(crate) struct Channel {
@@ -31,7 +27,7 @@ impl Channel {
             .write(true)
             .open(path)
             .map_err(|e| Failure::new(format!("open {path}: {e}")))?;
-        let (local, _) = request(file.as_fd(), Group::Evtchn, BIND_INTERDOMAIN, [domid, port])
+        let (local, _) = request(file.as_fd(), Call::EvtchnBind, [domid, port])
             .map_err(|e| Failure::new(format!("bind to port {port} of domain {domid}: {e}")))?;
         let local = u32::try_from(local).map_err(|_| Failure::new("negative port"))?;
         let mut channel = Self { file, port: local };
@@ -41,7 +37,7 @@ impl Channel {
 
     /// Sends an event.
     pub(crate) fn notify(&self) -> Result {
-        request(self.file.as_fd(), Group::Evtchn, NOTIFY, [self.port])
+        request(self.file.as_fd(), Call::EvtchnNotify, [self.port])
             .map(|_| ())
             .map_err(|e| Failure::new(format!("notify port {}: {e}", self.port)))
     }
@@ -100,7 +96,7 @@ impl Channel {
 
     /// Closes the port now rather than with the file.
     pub(crate) fn close(self) -> Result {
-        request(self.file.as_fd(), Group::Evtchn, UNBIND, [self.port])
+        request(self.file.as_fd(), Call::EvtchnUnbind, [self.port])
             .map(|_| ())
             .map_err(|e| Failure::new(format!("unbind port {}: {e}", self.port)))
     }

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! UNSAFETY: the requests of `/dev/xen/evtchn` and `/dev/xen/gntdev`, and a mapping of granted pages.
+//! UNSAFETY: the requests of `/dev/xen/evtchn`, `gntdev` and `privcmd`, and mappings of a guest's pages.
 //!
-//! Owns no state but [`GrantMapping`], which unmaps itself. Numbers and layouts are the kernel's
-//! (`include/uapi/xen/evtchn.h`, `gntdev.h`); they are encoded by hand because rustix knows none of them.
+//! Owns no state but [`Mapping`], which unmaps itself. Numbers and layouts are the kernel's
+//! (`include/uapi/xen/evtchn.h`, `gntdev.h`, `privcmd.h`); they are encoded by hand because rustix knows none of them.
 
 use std::ffi::c_void;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rustix::io;
 use rustix::ioctl::{Direction, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Size of a page.
+pub(crate) const PAGE: usize = 4096;
 
 /// A request that hands the kernel a `T`, which it may change, and returns a number.
 struct Request<T> {
@@ -47,39 +50,91 @@ impl Plain for [u32; 2] {}
 impl Plain for [u32; 4] {}
 impl Plain for [u32; 6] {}
 
-/// Which device file a request is for.
+/// The requests that this program makes with plain arguments: the device's letter and the request's number.
 #[derive(Clone, Copy)]
-pub(crate) enum Group {
-    /// `/dev/xen/evtchn`
-    Evtchn = b'E' as isize,
-    /// `/dev/xen/gntdev`
-    Gntdev = b'G' as isize,
+pub(crate) enum Call {
+    /// Domain and port: binds, returns the local port.
+    EvtchnBind,
+    /// Port: closes it.
+    EvtchnUnbind,
+    /// Port: sends an event.
+    EvtchnNotify,
+    /// Count, padding, index (out), domain and reference: makes a granted page mappable.
+    GrantMap,
+    /// Index, count, padding: forgets it.
+    GrantUnmap,
 }
 
-/// Makes request `number` of `group` with `argument`; returns the kernel's number and the argument as it left it.
-pub(crate) fn request<T: Plain>(
-    fd: impl AsFd,
-    group: Group,
-    number: u8,
-    argument: T,
-) -> io::Result<(i32, T)> {
-    let request = Request {
-        opcode: opcode::from_components(Direction::None, group as u8, number, size_of::<T>()),
-        argument,
-    };
-    // SAFETY: `Plain` types are integer arrays of the size in the opcode; every number used in this program is
-    // one whose argument is plain data without pointers, so no other memory is touched.
+impl Call {
+    fn code(self) -> (u8, u8) {
+        match self {
+            Self::EvtchnBind => (b'E', 1),
+            Self::EvtchnUnbind => (b'E', 3),
+            Self::EvtchnNotify => (b'E', 4),
+            Self::GrantMap => (b'G', 0),
+            Self::GrantUnmap => (b'G', 1),
+        }
+    }
+}
+
+/// Makes request `call` with `argument`; returns the kernel's number and the argument as it left it.
+pub(crate) fn request<T: Plain>(fd: impl AsFd, call: Call, argument: T) -> io::Result<(i32, T)> {
+    let (group, number) = call.code();
+    let opcode = opcode::from_components(Direction::None, group, number, size_of::<T>());
+    let request = Request { opcode, argument };
+    // SAFETY: `Plain` types are integer arrays of the size in the opcode, and all of `Call` takes plain data without
+    // pointers, so no other memory is touched.
     unsafe { ioctl(fd, request) }
+}
+
+/// The argument of `IOCTL_PRIVCMD_MMAPBATCH_V2`.
+#[repr(C)]
+struct MapBatch {
+    count: u32,
+    domain: u16,
+    address: u64,
+    frames: *const u64,
+    errors: *mut i32,
+}
+
+const _: () = assert!(size_of::<MapBatch>() == 32);
+
+/// Maps frames of domain `domain` through `/dev/xen/privcmd`, for reading. Also tells which of them exist; the others'
+/// addresses must not be touched, which [`Mapping::page`] is told by its caller.
+pub(crate) fn map_frames(
+    fd: impl AsFd,
+    domain: u16,
+    frames: &[u64],
+) -> io::Result<(Mapping, Vec<bool>)> {
+    let mapping = Mapping::new(fd.as_fd(), 0, frames.len() * PAGE, false)?;
+    let mut errors = vec![0; frames.len()];
+    let argument = MapBatch {
+        count: u32::try_from(frames.len()).map_err(|_| io::Errno::INVAL)?,
+        domain,
+        address: mapping.at.as_ptr().addr() as u64,
+        frames: frames.as_ptr(),
+        errors: errors.as_mut_ptr(),
+    };
+    let opcode = opcode::from_components(Direction::None, b'P', 4, size_of::<MapBatch>());
+    let request = Request { opcode, argument };
+    // SAFETY: The kernel reads `count` frames, writes `count` errors, both of that length, and fills the range that
+    // `mapping` owns with pages, for which privcmd's own mapping is made.
+    let done = unsafe { ioctl(fd, request) };
+    match done {
+        // Some frames do not exist, or are not in memory.
+        Ok(_) | Err(io::Errno::NOENT) => Ok((mapping, errors.iter().map(|e| *e == 0).collect())),
+        Err(e) => Err(e),
+    }
 }
 
 /// Pages mapped from a device file.
 #[derive(Debug)]
-pub(crate) struct GrantMapping {
+pub(crate) struct Mapping {
     at: NonNull<AtomicU8>,
     len: usize,
 }
 
-impl GrantMapping {
+impl Mapping {
     /// Maps `len` bytes of `fd` at `offset`, readable, and writable if asked.
     pub(crate) fn new(fd: impl AsFd, offset: u64, len: usize, write: bool) -> io::Result<Self> {
         let prot = if write {
@@ -102,11 +157,27 @@ impl GrantMapping {
         Ok(Self { at, len })
     }
 
-    /// The bytes, shared with the guest that granted them.
+    /// The bytes, shared with the guest that they belong to.
     pub(crate) fn bytes(&self) -> &[AtomicU8] {
         // SAFETY: The mapping is `len` bytes long and lives as long as `self`; the guest writes to it at any time,
         // which atomics allow.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len) }
+    }
+
+    /// A copy of page `index`, which must exist: see [`map_frames`]. Else the process gets a bus error.
+    pub(crate) fn page(&self, index: usize) -> Option<Vec<u8>> {
+        let start = index.checked_mul(PAGE)?;
+        let page = self.bytes().get(start..start.checked_add(PAGE)?)?;
+        let at = page.as_ptr().cast::<AtomicU64>();
+        // SAFETY: A page of the mapping is aligned and 512 words long, and `page` keeps it borrowed; atomics allow that
+        // the guest writes.
+        let words = unsafe { std::slice::from_raw_parts(at, PAGE / 8) };
+        Some(
+            words
+                .iter()
+                .flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes())
+                .collect(),
+        )
     }
 
     /// A copy of the bytes now.
@@ -118,7 +189,7 @@ impl GrantMapping {
     }
 }
 
-impl Drop for GrantMapping {
+impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: `new` mapped exactly this range, and `bytes` borrows from `self`, so no reference is left.
         let _ = unsafe { munmap(self.at.as_ptr().cast(), self.len) };

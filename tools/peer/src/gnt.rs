@@ -5,19 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use crate::ffi::{GrantMapping, Group, request};
+use crate::ffi::{Call, Mapping, PAGE, request};
 use crate::{Failure, Result};
-
-const MAP: u8 = 0;
-const UNMAP: u8 = 1;
-
-/// Size of a page.
-pub(crate) const PAGE: usize = 4096;
 
 /// A mapped page. Unmapped by [`Page::close`] or with the process.
 pub(crate) struct Page {
     // Dropped before the file: the kernel refuses to forget pages that are still mapped.
-    mapping: GrantMapping,
+    mapping: Mapping,
     file: File,
     index: u64,
 }
@@ -32,15 +26,10 @@ impl Page {
             .open(path)
             .map_err(|e| Failure::new(format!("open {path}: {e}")))?;
         // count, padding, index (out, two words), domain, reference
-        let (_, answer) = request(
-            file.as_fd(),
-            Group::Gntdev,
-            MAP,
-            [1, 0, 0, 0, domid, reference],
-        )
-        .map_err(|e| Failure::new(format!("grant {reference} of domain {domid}: {e}")))?;
+        let (_, answer) = request(file.as_fd(), Call::GrantMap, [1, 0, 0, 0, domid, reference])
+            .map_err(|e| Failure::new(format!("grant {reference} of domain {domid}: {e}")))?;
         let index = u64::from(answer[2]) | u64::from(answer[3]) << 32;
-        let mapping = GrantMapping::new(file.as_fd(), index, PAGE, write)
+        let mapping = Mapping::new(file.as_fd(), index, PAGE, write)
             .map_err(|e| Failure::new(format!("map grant {reference} of domain {domid}: {e}")))?;
         Ok(Self {
             mapping,
@@ -77,7 +66,7 @@ impl Page {
         // index (two words), count, padding
         let low = u32::try_from(index & 0xffff_ffff).unwrap_or(0);
         let high = u32::try_from(index >> 32).unwrap_or(0);
-        request(file.as_fd(), Group::Gntdev, UNMAP, [low, high, 1, 0])
+        request(file.as_fd(), Call::GrantUnmap, [low, high, 1, 0])
             .map(|_| ())
             .map_err(|e| Failure::new(format!("unmap: {e}")))
     }

@@ -36,7 +36,7 @@ impl fmt::Display for Failure {
 /// Result of a command.
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
-const USAGE: &str = "usage: xenpeer agent|sample|evtchn|store|gnt ... (see README.md)";
+const USAGE: &str = "usage: xenpeer agent|sample|evtchn|store|gnt|dump ... (see README.md)";
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Some("sample") => sample::run(args),
         Some("evtchn") => device::evtchn(args),
         Some("gnt") => device::gnt(args),
+        Some("dump") => device::dump(args),
         Some("store") => device::store(args),
         _ => {
             eprintln!("{USAGE}");

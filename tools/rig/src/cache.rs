@@ -13,11 +13,13 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::command;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Told one short line at every step that takes long.
@@ -28,6 +30,7 @@ pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Cache {
     root: PathBuf,
     progress: Progress,
+    sources: Option<PathBuf>,
 }
 
 impl Cache {
@@ -42,6 +45,7 @@ impl Cache {
         Self {
             root: root.into(),
             progress: Arc::new(|_| ()),
+            sources: None,
         }
     }
 
@@ -50,6 +54,37 @@ impl Cache {
     pub fn with_progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.progress = Arc::new(progress);
         self
+    }
+
+    /// Takes packages from the sources in this file (in the form of apt's `sources.list`) instead of the machine's.
+    #[must_use]
+    pub fn with_sources(mut self, list: impl Into<PathBuf>) -> Self {
+        self.sources = Some(list.into());
+        self
+    }
+
+    pub(crate) fn sources(&self) -> Option<&Path> {
+        self.sources.as_deref()
+    }
+
+    /// Refuses to begin something that needs more room than the disk has.
+    pub(crate) fn need_room(&self, megabytes: u64, what: &str) -> Result {
+        let mut df = Command::new("df");
+        df.args(["--output=avail", "-BM"]).arg(self.dir("")?);
+        let done = command::run(&mut df, Duration::from_secs(20))?;
+        let text = String::from_utf8_lossy(&done.stdout);
+        let free = text
+            .lines()
+            .last()
+            .and_then(|l| l.trim().trim_end_matches('M').parse::<u64>().ok());
+        match free {
+            // An answer that cannot be read is no reason to refuse: the disk itself will tell.
+            Some(free) if free < megabytes => Err(Error::missing(format!(
+                "the disk of {} has {free} MB left; {what} needs {megabytes} MB",
+                self.root.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The directory.
@@ -256,6 +291,19 @@ mod tests {
         );
         drop(first);
         Lock::take_within(&cache, Duration::ZERO).expect("after the first is gone");
+        fs::remove_dir_all(&dir).expect("clean up");
+    }
+
+    #[test]
+    fn a_disk_without_room_is_named_with_what_is_missing() {
+        let dir = std::env::temp_dir().join(format!("rig-room-{}", std::process::id()));
+        let cache = Cache::at(&dir);
+        cache.need_room(1, "a test").expect("a megabyte is there");
+        let error = cache
+            .need_room(1 << 40, "a snapshot")
+            .expect_err("an exabyte is not");
+        assert_eq!(error.kind(), Kind::Missing);
+        assert!(error.to_string().contains("a snapshot needs"), "{error}");
         fs::remove_dir_all(&dir).expect("clean up");
     }
 

@@ -188,6 +188,7 @@ fn wanted(name: &str) -> bool {
 /// apt with its own state below the cache.
 struct Apt {
     home: PathBuf,
+    sources: Vec<String>,
 }
 
 impl Apt {
@@ -198,7 +199,16 @@ impl Apt {
         }
         let status = home.join("status");
         fs::write(&status, "").at("write", &status)?;
-        Ok(Self { home })
+        let sources = match cache.sources() {
+            None => Vec::new(),
+            Some(list) => {
+                let list = format!("Dir::Etc::sourcelist={}", list.display());
+                ["-o", &list, "-o", "Dir::Etc::sourceparts=/dev/null"]
+                    .map(str::to_owned)
+                    .into()
+            }
+        };
+        Ok(Self { home, sources })
     }
 
     fn run(&self, args: &[&str], limit: Duration) -> Result<Finished> {
@@ -236,6 +246,7 @@ impl Apt {
                 &set("Dir::State::status", "status"),
             ])
             .args(["-o", &set("Dir::Cache", "cache")])
+            .args(&self.sources)
             .args(args);
         command::run(&mut command, limit).map_err(|e| {
             Error::new(
@@ -248,22 +259,27 @@ impl Apt {
 
 /// Downloads and unpacks into `root`; returns the manifest.
 fn fetch(cache: &Cache, root: &Path) -> Result<String> {
+    cache.need_room(700, "fetching packages")?;
     let apt = Apt::new(cache)?;
     cache.say("reading Debian's package lists");
+    // A list that is no use to us may fail; whether those that matter were read shows in the plan.
     let update = apt.run(&["update"], Duration::from_secs(300))?;
-    if !update.status.success() {
-        return Err(Error::missing(format!(
-            "cannot read Debian's package lists: {}",
-            update.reason()
-        )));
-    }
     let mut ask = vec!["--print-uris", "install"];
     ask.extend(ROOTS);
     let plan = apt.run(&ask, Duration::from_secs(60))?;
     if !plan.status.success() {
+        let reason = plan.reason();
+        if let Some(failed) = update
+            .stderr
+            .lines()
+            .find(|l| l.contains("Failed to fetch"))
+        {
+            return Err(Error::missing(format!(
+                "cannot read Debian's package lists: {failed}"
+            )));
+        }
         return Err(Error::missing(format!(
-            "a package of the rig is missing: {} (Debian 12, bookworm, is needed in /etc/apt)",
-            plan.reason()
+            "a package of the rig is missing: {reason} (Debian 12, bookworm, is needed in /etc/apt)"
         )));
     }
     let mut items = parse_uris(&String::from_utf8_lossy(&plan.stdout));
@@ -380,6 +396,44 @@ mod tests {
                 version: "2:3.87.1-1+deb12u4".into(),
                 size: 1_330_556
             }]
+        );
+    }
+
+    /// Fetches from `source`, which is a line for apt or a place where a package list is made.
+    fn fetch_from(name: &str, source: impl FnOnce(&Path) -> String) -> Error {
+        let dir = std::env::temp_dir().join(format!("rig-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("directory");
+        let list = dir.join("sources.list");
+        fs::write(&list, source(&dir)).expect("list");
+        let cache = Cache::at(dir.join("cache")).with_sources(&list);
+        let error = Packages::ensure(&cache).expect_err("no packages");
+        fs::remove_dir_all(&dir).expect("clean up");
+        assert_eq!(error.kind(), Kind::Missing, "{error}");
+        error
+    }
+
+    #[test]
+    fn a_package_that_does_not_exist_is_named() {
+        let error = fetch_from("empty", |dir| {
+            fs::write(dir.join("Packages"), "").expect("packages");
+            format!("deb [trusted=yes] file:{} ./\n", dir.display())
+        });
+        let text = error.to_string();
+        assert!(
+            text.contains("a package of the rig is missing") && text.contains(ROOTS[0]),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_source_that_does_not_answer_is_named() {
+        let error = fetch_from("offline", |_| {
+            "deb http://127.0.0.1:9/debian bookworm main\n".into()
+        });
+        let text = error.to_string();
+        assert!(
+            text.contains("cannot read Debian's package lists") && text.contains("127.0.0.1"),
+            "{text}"
         );
     }
 

@@ -65,6 +65,7 @@ pub enum Shutdown {
 struct Guest {
     name: String,
     domid: u32,
+    memory_mib: u32,
 }
 
 /// The running machine. Dropping it kills QEMU.
@@ -235,6 +236,11 @@ impl Rig {
         let command = format!("dd if={from} of=/dev/vda bs=1M seek={at} conv=fsync 2>&1");
         self.dom0(&command, Duration::from_secs(120))?
             .ok("copy a file")?;
+        self.copy_blocks(at, size, to)
+    }
+
+    /// Copies what dom0 wrote to the disk.
+    fn copy_blocks(&mut self, at: u64, size: u64, to: &Path) -> Result {
         let mut out = File::create(to).at("create", to)?;
         self.disk
             .seek(SeekFrom::Start(at * BLOCK))
@@ -272,6 +278,7 @@ impl Rig {
         self.guest = Some(Guest {
             name: guest.name.clone(),
             domid,
+            memory_mib: guest.memory_mib,
         });
         Ok(domid)
     }
@@ -432,18 +439,24 @@ impl Rig {
         }
     }
 
-    /// Writes the guest's memory, as `xl dump-core` gives it, to `to`.
+    /// Writes the guest's physical memory to `to`, byte for byte. The guest stays paused.
     ///
     /// # Errors
-    /// What `xl` said; dom0's memory is full; the disk here is full.
+    /// The guest is gone, or the disk here is full.
     pub fn dump_guest(&mut self, to: &Path) -> Result {
-        let core = "/tmp/core";
-        let command = format!("xl dump-core {} {core}", self.guest()?.name);
+        let guest = self.guest()?.clone();
+        let size = u64::from(guest.memory_mib) << 20;
+        let at = self.take_blocks(size)?;
+        let command = format!(
+            "xl pause {}; xenpeer dump --domid {} --mib {} --out /dev/vda --seek {}",
+            guest.name,
+            guest.domid,
+            guest.memory_mib,
+            at * BLOCK
+        );
         self.dom0(&command, Duration::from_secs(120))?
-            .ok("xl dump-core")?;
-        let done = self.download(core, to);
-        self.dom0_ok(&format!("rm -f {core}"))?;
-        done
+            .ok("dump the guest")?;
+        self.copy_blocks(at, size, to)
     }
 
     /// Destroys the guest.

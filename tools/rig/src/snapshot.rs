@@ -63,6 +63,7 @@ impl Snapshot {
             return Ok(snapshot);
         }
         cache.prune(&home, &prefix, "");
+        cache.need_room(if variant.device_model { 2500 } else { 1500 }, "a snapshot")?;
         let fresh = home.join(format!("{name}.new"));
         fs::create_dir_all(&fresh).at("create", &fresh)?;
         snapshot.make(cache, packages, &fresh)?;

@@ -183,6 +183,39 @@ fn a_second_run_is_told_who_holds_the_rig() {
 }
 
 #[test]
+fn a_dump_of_the_guest_holds_its_memory() {
+    let mut rig = Rig::start(config()).expect("start");
+    let image = hello("a text to be found in the dump\n", 0, Then::Halt);
+    rig.create_guest(&GuestConfig {
+        memory_mib: 16,
+        ..GuestConfig::new(image)
+    })
+    .expect("create");
+    rig.wait_log("^a text", SOON).expect("hello");
+    let file = std::env::temp_dir().join(format!("rig-dump-{}", std::process::id()));
+    rig.dump_guest(&file).expect("dump");
+    let dump = std::fs::read(&file).expect("read");
+    std::fs::remove_file(&file).expect("remove");
+    assert_eq!(dump.len(), 16 << 20);
+    // The guest's image is loaded at 1 MiB and is shorter than a page.
+    let text = b"a text to be found in the dump";
+    assert!(
+        dump[1 << 20..][..4096]
+            .windows(text.len())
+            .any(|w| w == text)
+    );
+}
+
+#[test]
+fn after_the_death_of_xenstored_nothing_reads_the_store() {
+    let rig = Rig::start(config()).expect("start");
+    rig.dom0_ok("xenstore-exists /tool").expect("alive");
+    rig.kill_xenstored().expect("kill");
+    let read = rig.dom0("xenpeer store read /tool", SOON).expect("run");
+    assert_eq!(read.code, Some(1), "{read:?}");
+}
+
+#[test]
 fn hypercalls_are_counted_from_outside() {
     // Other addresses' counts are the page's own: the guest makes no hypercall elsewhere.
     for rounds in [1, 1000] {
