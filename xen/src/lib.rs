@@ -23,6 +23,8 @@ pub mod log;
 pub mod madt;
 pub mod memory;
 pub mod options;
+pub mod physical;
+pub mod registry;
 pub mod sched;
 pub mod system;
 pub mod unplug;

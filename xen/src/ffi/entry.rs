@@ -9,20 +9,22 @@ use core::ffi::c_void;
 
 use kexec::nt::log::{self, Level};
 use kexec::nt::sys::UNICODE_STRING;
-use kexec::nt::{WStr, cpu};
+use kexec::nt::{Tag, Vec, WStr, cpu};
 use kexec::{Passive, Status};
 use xenbus_interface::NtStatus;
 use xenbus_interface::xen::{Build, LogLevel};
 
 use super::cpu::{Processor, kernel_mode};
-use super::state::{self, Live, VCPU_IDS};
+use super::state::{self, Live, UNPLUG, VCPU_IDS};
 use crate::detect::{self, Absent, Xen};
-use crate::{vcpu, version};
+use crate::physical::Mapped;
+use crate::registry::Settings;
+use crate::{acpi, unplug, vcpu, version};
 
 /// The PE entry point, which build tools demand. Its arguments mean nothing: the kernel does not call
 /// it for an image that is loaded as an import, and a loader that does so passes what it likes.
 #[unsafe(no_mangle)]
-pub extern "C" fn DriverEntry(_driver: *mut c_void, _registry_path: *mut c_void) -> NtStatus {
+extern "C" fn DriverEntry(_driver: *mut c_void, _registry_path: *mut c_void) -> NtStatus {
     kexec::status::STATUS_SUCCESS
 }
 
@@ -31,7 +33,7 @@ pub extern "C" fn DriverEntry(_driver: *mut c_void, _registry_path: *mut c_void)
 /// # Safety
 /// Called by the kernel as its contract says: once, at PASSIVE_LEVEL, with a valid string or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn DllInitialize(registry_path: *const UNICODE_STRING) -> NtStatus {
+unsafe extern "C" fn DllInitialize(registry_path: *const UNICODE_STRING) -> NtStatus {
     // Only CPUID so far, which may run anywhere.
     match find() {
         Ok(xen) => {
@@ -53,7 +55,7 @@ pub unsafe extern "C" fn DllInitialize(registry_path: *const UNICODE_STRING) -> 
 
 /// Undoes `DllInitialize`. The kernel calls it when the last importer is gone.
 #[unsafe(no_mangle)]
-pub extern "C" fn DllUnload() -> NtStatus {
+extern "C" fn DllUnload() -> NtStatus {
     if state::live().is_ok() {
         kexec::info!("xen: unloading");
         log::set_sink(None);
@@ -78,9 +80,21 @@ fn load(xen: Xen, registry_path: WStr<'_>) {
     let Ok(live) = state::live() else {
         return;
     };
+    let settings = Settings::load(passive, registry_path);
+    state::set_console_levels(settings.console_levels);
+    if unplug::present(&live.ports()) {
+        // The protocol of these ports begins with the magic: not before it was seen.
+        state::set_model_levels(settings.model_levels);
+    }
+    let Settings {
+        unplug_disks,
+        unplug_nics,
+        boot_emulated,
+        ..
+    } = settings;
+    UNPLUG.set(unplug_disks, unplug_nics, boot_emulated);
     banner(xen, live);
     processors(xen, passive);
-    let _ = registry_path;
 }
 
 /// Lines of this image: to the debugger, and to the ports by level.
@@ -105,21 +119,38 @@ fn banner(xen: Xen, live: Live) {
 }
 
 /// Learns the vCPU id of every processor, on that processor.
+///
+/// Xen's own leaf is asked first; the MADT is read only if that has nothing to say.
 fn processors(xen: Xen, passive: Passive) {
+    let mut madt = None;
     let result = cpu::on_each(passive, |index| {
-        let id = vcpu::id_from_xen(&Processor, xen).ok_or(Status::NOT_FOUND);
-        match id.and_then(|id| VCPU_IDS.set(index, id)) {
-            Ok(()) => {}
-            Err(status) => kexec::warn!("xen: processor {index} has no vcpu id, {status}"),
+        let id = vcpu::id_from_xen(&Processor, xen).or_else(|| {
+            let table = madt.get_or_insert_with(read_madt).as_ref()?;
+            vcpu::id_from_madt(&Processor, table)
+        });
+        let entered = id
+            .ok_or(Status::NOT_FOUND)
+            .and_then(|id| VCPU_IDS.set(index, id));
+        if let Err(status) = entered {
+            kexec::warn!("xen: processor {index} has no vcpu id, {status}");
         }
         Ok(())
     });
     if let Err(status) = result {
         kexec::warn!("xen: not every processor was reached, {status}");
     }
-    kexec::info!(
-        "xen: {} of {} processors have a vcpu id",
-        VCPU_IDS.count(),
-        cpu::count()
-    );
+    let (known, present) = (VCPU_IDS.count(), cpu::count());
+    kexec::info!("xen: {known} of {present} processors have a vcpu id");
+}
+
+/// A copy of the MADT.
+fn read_madt() -> Option<Vec<u8>> {
+    const TAG: Tag = Tag(*b"ACPI");
+    /// Room for more than a thousand processors.
+    const LARGEST: usize = 16 * 1024;
+    let mut table = Vec::new(TAG);
+    table.try_resize(LARGEST, 0).ok()?;
+    let length = acpi::find_table(&Mapped, *b"APIC", &mut table)?;
+    table.truncate(length);
+    Some(table)
 }

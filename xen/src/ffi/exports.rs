@@ -34,7 +34,7 @@ unsafe fn store<T>(out: *mut T, result: Result<T>) -> NtStatus {
 /// # Safety
 /// As the module says; `name` is terminated.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn XenTouch(
+unsafe extern "C" fn XenTouch(
     name: *const c_char,
     major: u32,
     minor: u32,
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn XenTouch(
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn XenVersion(major: *mut u32, minor: *mut u32) -> NtStatus {
+unsafe extern "C" fn XenVersion(major: *mut u32, minor: *mut u32) -> NtStatus {
     let result = live().and_then(|xen| version::version(&xen));
     let (value, minor_value) = (result.map(|v| v.0), result.map(|v| v.1));
     // SAFETY: by the contract.
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn XenVersion(major: *mut u32, minor: *mut u32) -> NtStatu
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn XenVersionExtra(extra: *mut [u8; 16]) -> NtStatus {
+unsafe extern "C" fn XenVersionExtra(extra: *mut [u8; 16]) -> NtStatus {
     // SAFETY: by the contract.
     unsafe { store(extra, live().and_then(|xen| version::extra(&xen))) }
 }
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn XenVersionExtra(extra: *mut [u8; 16]) -> NtStatus {
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn XenCounters(counters: *mut Counters) {
+unsafe extern "C" fn XenCounters(counters: *mut Counters) {
     // SAFETY: by the contract.
     unsafe { store(counters, Ok(COUNTER.snapshot())) };
 }
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn XenCounters(counters: *mut Counters) {
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn HvmGetParam(parameter: u32, value: *mut u64) -> NtStatus {
+unsafe extern "C" fn HvmGetParam(parameter: u32, value: *mut u64) -> NtStatus {
     let result = live().and_then(|xen| hvm::get_param(&xen, parameter));
     // SAFETY: by the contract.
     unsafe { store(value, result) }
@@ -106,25 +106,25 @@ pub unsafe extern "C" fn HvmGetParam(parameter: u32, value: *mut u64) -> NtStatu
 
 /// Sets an HVM parameter.
 #[unsafe(no_mangle)]
-pub extern "C" fn HvmSetParam(parameter: u32, value: u64) -> NtStatus {
+extern "C" fn HvmSetParam(parameter: u32, value: u64) -> NtStatus {
     Status::of(&live().and_then(|xen| hvm::set_param(&xen, parameter, value)))
 }
 
 /// Gives a vCPU an upcall vector.
 #[unsafe(no_mangle)]
-pub extern "C" fn HvmSetEvtchnUpcallVector(vcpu_id: u32, vector: u8) -> NtStatus {
+extern "C" fn HvmSetEvtchnUpcallVector(vcpu_id: u32, vector: u8) -> NtStatus {
     Status::of(&live().and_then(|xen| hvm::set_evtchn_upcall_vector(&xen, vcpu_id, vector)))
 }
 
 /// Maps a page of Xen.
 #[unsafe(no_mangle)]
-pub extern "C" fn MemoryAddToPhysmap(pfn: u64, space: u32, offset: u64) -> NtStatus {
+extern "C" fn MemoryAddToPhysmap(pfn: u64, space: u32, offset: u64) -> NtStatus {
     Status::of(&live().and_then(|xen| memory::add_to_physmap(&xen, pfn, space, offset)))
 }
 
 /// Unmaps a page.
 #[unsafe(no_mangle)]
-pub extern "C" fn MemoryRemoveFromPhysmap(pfn: u64) -> NtStatus {
+extern "C" fn MemoryRemoveFromPhysmap(pfn: u64) -> NtStatus {
     Status::of(&live().and_then(|xen| memory::remove_from_physmap(&xen, pfn)))
 }
 
@@ -133,7 +133,7 @@ pub extern "C" fn MemoryRemoveFromPhysmap(pfn: u64) -> NtStatus {
 /// # Safety
 /// As the module says; `pfns` has `count` entries.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn MemoryDecreaseReservation(
+unsafe extern "C" fn MemoryDecreaseReservation(
     order: u32,
     count: u32,
     pfns: *const u64,
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn MemoryDecreaseReservation(
 /// # Safety
 /// As the module says; `pfns` has `count` entries.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn MemoryPopulatePhysmap(
+unsafe extern "C" fn MemoryPopulatePhysmap(
     order: u32,
     count: u32,
     pfns: *const u64,
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn MemoryPopulatePhysmap(
 
 /// Sends an event.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelSend(port: u32) -> NtStatus {
+extern "C" fn EventChannelSend(port: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::send(&xen, port)))
 }
 
@@ -175,7 +175,7 @@ pub extern "C" fn EventChannelSend(port: u32) -> NtStatus {
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn EventChannelAllocateUnbound(domain: u16, port: *mut u32) -> NtStatus {
+unsafe extern "C" fn EventChannelAllocateUnbound(domain: u16, port: *mut u32) -> NtStatus {
     let result = live().and_then(|xen| evtchn::allocate_unbound(&xen, domain));
     // SAFETY: by the contract.
     unsafe { store(port, result) }
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn EventChannelAllocateUnbound(domain: u16, port: *mut u32
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn EventChannelBindInterDomain(
+unsafe extern "C" fn EventChannelBindInterDomain(
     remote_domain: u16,
     remote_port: u32,
     local_port: *mut u32,
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn EventChannelBindInterDomain(
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn EventChannelBindVirq(
+unsafe extern "C" fn EventChannelBindVirq(
     virq: u32,
     vcpu_id: u32,
     local_port: *mut u32,
@@ -216,7 +216,7 @@ pub unsafe extern "C" fn EventChannelBindVirq(
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn EventChannelQueryInterDomain(
+unsafe extern "C" fn EventChannelQueryInterDomain(
     local_port: u32,
     remote_domain: *mut u16,
     remote_port: *mut u32,
@@ -231,37 +231,37 @@ pub unsafe extern "C" fn EventChannelQueryInterDomain(
 
 /// Closes a port.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelClose(port: u32) -> NtStatus {
+extern "C" fn EventChannelClose(port: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::close(&xen, port)))
 }
 
 /// Adds a page to the FIFO array.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelExpandArray(pfn: u64) -> NtStatus {
+extern "C" fn EventChannelExpandArray(pfn: u64) -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::expand_array(&xen, pfn)))
 }
 
 /// Gives a vCPU its FIFO control block.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelInitControl(pfn: u64, vcpu_id: u32) -> NtStatus {
+extern "C" fn EventChannelInitControl(pfn: u64, vcpu_id: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::init_control(&xen, pfn, vcpu_id)))
 }
 
 /// Closes every port.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelReset() -> NtStatus {
+extern "C" fn EventChannelReset() -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::reset(&xen)))
 }
 
 /// Moves a port to another vCPU.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelBindVirtualCpu(port: u32, vcpu_id: u32) -> NtStatus {
+extern "C" fn EventChannelBindVirtualCpu(port: u32, vcpu_id: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::bind_vcpu(&xen, port, vcpu_id)))
 }
 
 /// Unmasks a port.
 #[unsafe(no_mangle)]
-pub extern "C" fn EventChannelUnmask(port: u32) -> NtStatus {
+extern "C" fn EventChannelUnmask(port: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| evtchn::unmask(&xen, port)))
 }
 
@@ -270,7 +270,7 @@ pub extern "C" fn EventChannelUnmask(port: u32) -> NtStatus {
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GrantTableQuerySize(current: *mut u32, maximum: *mut u32) -> NtStatus {
+unsafe extern "C" fn GrantTableQuerySize(current: *mut u32, maximum: *mut u32) -> NtStatus {
     let result = live().and_then(|xen| grant::query_size(&xen));
     let (now, most) = (result.map(|v| v.0), result.map(|v| v.1));
     // SAFETY: by the contract.
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn GrantTableQuerySize(current: *mut u32, maximum: *mut u3
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GrantTableMapForeignPage(
+unsafe extern "C" fn GrantTableMapForeignPage(
     domain: u16,
     reference: u32,
     address: u64,
@@ -299,13 +299,13 @@ pub unsafe extern "C" fn GrantTableMapForeignPage(
 
 /// Unmaps a granted page.
 #[unsafe(no_mangle)]
-pub extern "C" fn GrantTableUnmapForeignPage(handle: u32, address: u64) -> NtStatus {
+extern "C" fn GrantTableUnmapForeignPage(handle: u32, address: u64) -> NtStatus {
     Status::of(&live().and_then(|xen| grant::unmap(&xen, handle, address)))
 }
 
 /// Gives the rest of the time slice away.
 #[unsafe(no_mangle)]
-pub extern "C" fn SchedYield() {
+extern "C" fn SchedYield() {
     if let Ok(xen) = live() {
         sched::yield_now(&xen);
     }
@@ -313,7 +313,7 @@ pub extern "C" fn SchedYield() {
 
 /// Stops the domain.
 #[unsafe(no_mangle)]
-pub extern "C" fn SchedShutdown(reason: u32) -> NtStatus {
+extern "C" fn SchedShutdown(reason: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| sched::shutdown(&xen, reason)))
 }
 
@@ -322,7 +322,7 @@ pub extern "C" fn SchedShutdown(reason: u32) -> NtStatus {
 /// # Safety
 /// As the module says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SystemProcessorVcpuId(cpu: u32, vcpu_id: *mut u32) -> NtStatus {
+unsafe extern "C" fn SystemProcessorVcpuId(cpu: u32, vcpu_id: *mut u32) -> NtStatus {
     let result = live().and_then(|_| VCPU_IDS.get(cpu));
     // SAFETY: by the contract.
     unsafe { store(vcpu_id, result) }
@@ -333,7 +333,7 @@ pub unsafe extern "C" fn SystemProcessorVcpuId(cpu: u32, vcpu_id: *mut u32) -> N
 /// # Safety
 /// As the module says; `text` has `length` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn LogWrite(level: u32, text: *const u8, length: u32) {
+unsafe extern "C" fn LogWrite(level: u32, text: *const u8, length: u32) {
     let length = (length as usize).min(LOG_LINE_MAX);
     // SAFETY: by the contract.
     let line = unsafe { slice::from_raw_parts(text, length) };
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn LogWrite(level: u32, text: *const u8, length: u32) {
 
 /// Unplugs emulated devices.
 #[unsafe(no_mangle)]
-pub extern "C" fn UnplugDevices() -> NtStatus {
+extern "C" fn UnplugDevices() -> NtStatus {
     let result = live().and_then(|xen| UNPLUG.devices(&xen.ports(), Build::CURRENT));
     match &result {
         Ok(done) => kexec::warn!(
@@ -358,6 +358,6 @@ pub extern "C" fn UnplugDevices() -> NtStatus {
 
 /// Was the removal of this kind requested?
 #[unsafe(no_mangle)]
-pub extern "C" fn UnplugGetRequest(kind: u32) -> u8 {
+extern "C" fn UnplugGetRequest(kind: u32) -> u8 {
     u8::from(live().is_ok() && UNPLUG.requested(kind))
 }

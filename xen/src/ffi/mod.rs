@@ -7,6 +7,5 @@
 
 mod cpu;
 mod entry;
-#[expect(non_snake_case, reason = "the exports' names")]
 mod exports;
 mod state;
