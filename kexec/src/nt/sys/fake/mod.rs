@@ -196,6 +196,11 @@ impl Kernel {
         set_irql(0);
     }
 
+    /// Moves the clock on by `span` from any thread, as the clock interrupt does.
+    pub fn tick(self: &Arc<Self>, span: crate::Duration) {
+        self.advance_to(self.now() + span.ticks());
+    }
+
     /// Sets the clock to `at` (never back) and queues the DPCs of due timers on the calling thread.
     pub(super) fn advance_to(self: &Arc<Self>, at: u64) {
         self.clock.fetch_max(at, Ordering::SeqCst);
