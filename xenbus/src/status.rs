@@ -40,3 +40,9 @@ statuses! {
     BUFFER_OVERFLOW = 0x8000_0005u32;
     BUFFER_TOO_SMALL = 0xC000_0023u32;
 }
+
+/// What the published interfaces say when an allocation failed, whatever the pool calls it.
+#[must_use]
+pub fn no_memory(_: Status) -> Status {
+    NO_MEMORY
+}

@@ -24,6 +24,7 @@ use crate::status;
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    admission: Admission,
 }
 
 /// Text of SET_PERMS entries, as much as is sent in one request.
@@ -33,7 +34,19 @@ impl Client {
     /// A client of the connection that `shared` belongs to.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self {
+            shared,
+            admission: Admission::Waiting,
+        }
+    }
+
+    /// The same for a caller that may not wait: held to the small limit of the queue.
+    #[must_use]
+    pub fn synchronous(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            admission: Admission::Synchronous,
+        }
     }
 
     /// The connection.
@@ -51,7 +64,7 @@ impl Client {
     ) -> Call<T> {
         let (tx_id, epoch) = tx.map_or((0, 0), Transaction::wire_id);
         let request = Request::try_new(kind, tx_id, epoch, parts);
-        self.submit(request, Admission::Waiting, map)
+        self.submit(request, self.admission, map)
     }
 
     pub(super) fn submit<T>(
@@ -134,7 +147,7 @@ impl Client {
         let request = Request::try_new(Kind::TRANSACTION_START, 0, epoch, &[b"\0"])?;
         // Made first: if this future is dropped, the transaction's end is already arranged.
         let mut tx = Transaction::new(self.clone(), request.clone(), epoch);
-        self.submit(Ok(request), Admission::Waiting, ignore).await?;
+        self.submit(Ok(request), self.admission, ignore).await?;
         tx.started()?;
         Ok(tx)
     }
@@ -168,7 +181,7 @@ impl Client {
         // From here on dropping `watch` unlists it; UNWATCH is sent only if WATCH succeeded.
         let request = request?;
         watch.node.keep(request.clone());
-        let call = self.submit(Ok(request), Admission::Waiting, ignore);
+        let call = self.submit(Ok(request), self.admission, ignore);
         Ok((watch, call))
     }
 }

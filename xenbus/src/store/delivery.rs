@@ -4,10 +4,10 @@
 //! The store task may not call foreign code: a callback that asks for the store again would find the
 //! task running. So the task queues what is to be told here and a DPC of its own makes the calls.
 //! Room is reserved when a request or watch with a callback is made, so queuing cannot fail.
-//! `<= DISPATCH_LEVEL`. Stops with its DPC: flushed by the owner at PASSIVE_LEVEL.
+//! `<= DISPATCH_LEVEL`. [`Delivery::stop`] at PASSIVE_LEVEL waits for the DPC.
 
-use kexec::Result;
-use kexec::nt::{Arc, SpinLock, Vec};
+use kexec::nt::{Arc, Dpc, SpinLock, Vec};
+use kexec::{Passive, Result};
 
 use super::request::{Request, TAG};
 use super::watch::Node;
@@ -27,41 +27,61 @@ struct Jobs {
     reserved: usize,
 }
 
-/// Starts the DPC: a function and its argument. Called at `<= DISPATCH_LEVEL`.
-pub type Pend = (fn(usize), usize);
+/// Callbacks made in one DPC.
+const BUDGET: usize = 32;
 
 /// The queue of callbacks.
 pub struct Delivery {
     jobs: SpinLock<Jobs>,
-    pend: SpinLock<Option<Pend>>,
+    /// Refers to this object; taken out by `stop`, which ends the circle.
+    dpc: SpinLock<Option<Dpc>>,
 }
 
 impl Delivery {
-    /// An empty queue that starts nothing yet.
+    /// An empty queue and its DPC. [`stop`](Self::stop) must be called before the last reference goes.
     ///
     /// # Errors
     /// `NO_MEMORY`.
     pub fn try_new() -> Result<Arc<Self>> {
-        Arc::try_new(
+        let this = Arc::try_new(
             TAG,
             Self {
                 jobs: SpinLock::new(Jobs {
                     waiting: Vec::new(TAG),
                     reserved: 0,
                 }),
-                pend: SpinLock::new(None),
+                dpc: SpinLock::new(None),
             },
-        )
+        )?;
+        let inner = this.clone();
+        let dpc = Dpc::try_new(TAG, None, move || {
+            if inner.run(BUDGET) {
+                inner.pend();
+            }
+        })?;
+        *this.dpc.lock() = Some(dpc);
+        Ok(this)
     }
 
-    /// Says how to start the DPC that calls [`run`](Self::run).
-    pub fn connect(&self, pend: fn(usize), context: usize) {
-        *self.pend.lock() = Some((pend, context));
+    /// Ends delivery: what is queued is forgotten, no callback runs or comes once this returns.
+    pub fn stop(&self, _passive: Passive) {
+        let dpc = self.dpc.lock().take();
+        // Waits until it runs nowhere.
+        drop(dpc);
+        while let Some(job) = self.pop() {
+            drop(job);
+        }
     }
 
-    /// Nothing is started any more.
-    pub fn disconnect(&self) {
-        *self.pend.lock() = None;
+    fn pend(&self) {
+        if let Some(dpc) = &*self.dpc.lock() {
+            dpc.queue();
+        }
+    }
+
+    fn pop(&self) -> Option<Job> {
+        let mut jobs = self.jobs.lock();
+        (!jobs.waiting.is_empty()).then(|| jobs.waiting.remove(0))
     }
 
     /// Promises room for one more job.
@@ -89,25 +109,16 @@ impl Delivery {
         if kept.is_err() {
             kexec::error!("store: lost a callback, no room reserved");
         }
-        let pend = *self.pend.lock();
-        if let Some((pend, context)) = pend {
-            pend(context);
-        }
+        self.pend();
     }
 
     /// Makes up to `budget` callbacks; true when more wait. Called by the DPC, never from a poll.
     pub fn run(&self, budget: usize) -> bool {
         for _ in 0..budget {
-            let job = {
-                let mut jobs = self.jobs.lock();
-                if jobs.waiting.is_empty() {
-                    return false;
-                }
-                jobs.waiting.remove(0)
-            };
-            match job {
-                Job::Request(request) => request.deliver(),
-                Job::Watch(node) => node.deliver(),
+            match self.pop() {
+                Some(Job::Request(request)) => request.deliver(),
+                Some(Job::Watch(node)) => node.deliver(),
+                None => return false,
             }
         }
         !self.jobs.lock().waiting.is_empty()

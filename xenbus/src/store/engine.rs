@@ -15,6 +15,7 @@
 //! ```
 //! 1, 3 [`Engine::fault`]; 2, 4 [`Engine::reconnect`]. In Down everything fails at once.
 
+use core::task::{Context, Poll};
 use kexec::nt::{Arc, Box};
 use kexec::{Duration, Instant, Result, Status};
 
@@ -40,6 +41,13 @@ const SKIPS_PER_TURN: usize = 64;
 pub trait Port: RingPage {
     /// Sends the event. `<= DISPATCH_LEVEL`.
     fn notify(&self);
+
+    /// Ready once for each event that came; registers the task's waker otherwise.
+    ///
+    /// A port whose events [`Shared::kick`] the task needs nothing here.
+    fn poll_event(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 struct InFlight {
@@ -151,12 +159,22 @@ impl<P: Port> Engine<P> {
         }
         let busy = self.in_flight > 0
             || !self.shared.queue.is_empty()
+            || self.shared.stopping()
             || matches!(self.connection, Connection::Reconnecting { .. });
-        let tick = self
-            .policy
-            .timeout
-            .map_or(self.policy.fallback, |t| t.min(self.policy.fallback));
-        Turn::Wait(busy.then_some(tick))
+        Turn::Wait(busy.then(|| self.next_look(now)))
+    }
+
+    /// How long the clock can be left alone: until the next repeated event or time-out.
+    fn next_look(&self, now: Instant) -> Duration {
+        let quiet = now.since(self.active).ticks();
+        let fallback = self.policy.fallback.ticks().saturating_sub(quiet);
+        let look = Duration::from_ticks(fallback).max(Duration::from_millis(1));
+        self.policy.timeout.map_or(look, |limit| look.min(limit))
+    }
+
+    /// The page and its event.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
     }
 
     /// Requests in flight.
@@ -536,6 +554,15 @@ fn settle(shared: &Shared, request: &Arc<Request>, reply: Result<&[u8]>) {
             let _ = shared
                 .queue
                 .push(request, Admission::Cleanup, Instant::now());
+        }
+        After::Refused(status) => {
+            let token = request.with_body(wire::watch_token);
+            let node = token.and_then(|(slot, generation)| shared.watches.find(slot, generation));
+            if let Some(node) = node
+                && node.refuse(status) == Fired::Deliver
+            {
+                shared.delivery.push(Job::Watch(node));
+            }
         }
     }
 }

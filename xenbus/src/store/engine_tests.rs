@@ -352,7 +352,7 @@ fn a_lost_notification_is_repeated_within_a_second() {
     assert_eq!(rig.events(), 1);
     assert_eq!(
         rig.pass(Duration::from_millis(999)),
-        Turn::Wait(Some(Duration::from_secs(1)))
+        Turn::Wait(Some(Duration::from_millis(1)))
     );
     assert_eq!(rig.events(), 1);
     rig.pass(Duration::from_millis(1));

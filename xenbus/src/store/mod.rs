@@ -13,9 +13,11 @@
 //! | [`shared`] | what callers and the task share |
 //! | [`engine`] | the window in flight and the connection's state |
 //! | [`task`] | the loop around the engine |
+//! | [`connection`] | start and stop, where the page is |
 //! | [`client`], [`transaction`] | what callers hold |
 
 pub mod client;
+pub mod connection;
 pub mod delivery;
 pub mod engine;
 pub mod framing;
@@ -29,6 +31,7 @@ pub mod watch;
 pub mod wire;
 
 pub use client::{Client, Watch};
+pub use connection::Connection;
 pub use shared::{Policy, Shared};
 pub use transaction::Transaction;
 

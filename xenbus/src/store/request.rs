@@ -19,7 +19,7 @@
 
 use atomic_waker::AtomicWaker;
 use kexec::nt::{Arc, SpinLock, Tag, Vec};
-use kexec::{Instant, Result};
+use kexec::{Instant, Result, Status};
 
 use super::wire::{self, Kind, PAYLOAD_MAX};
 use crate::status;
@@ -70,7 +70,7 @@ impl Bytes {
             return Ok(Self::Inline { len, bytes });
         }
         let mut heap = Vec::new(TAG);
-        heap.try_reserve(len)?;
+        heap.try_reserve(len).map_err(status::no_memory)?;
         for part in parts {
             heap.try_extend_from_slice(part)?;
         }
@@ -127,6 +127,8 @@ pub enum After {
     Nothing,
     /// A callback is to be made, outside any poll.
     Deliver,
+    /// A watch was not registered: its node is to be told.
+    Refused(Status),
     /// Nobody waits and the daemon has something of ours: the request was rearmed to undo it.
     Undo,
 }
@@ -193,6 +195,7 @@ impl Request {
                 callback: SpinLock::new(callback),
             },
         )
+        .map_err(status::no_memory)
     }
 
     /// The slot of the future that waits for this request.
@@ -264,35 +267,41 @@ impl Request {
         }
         let undo = (state.orphan || late) && state.undo(outcome);
         let deliver = state.deliver && !late;
+        let refused = outcome.err().filter(|_| state.kind == Kind::WATCH);
         drop(state);
         if !late {
             self.waker.wake();
         }
-        match (undo, deliver) {
-            (true, _) => After::Undo,
-            (false, true) => After::Deliver,
-            (false, false) => After::Nothing,
+        match refused {
+            Some(status) => After::Refused(status),
+            None if undo => After::Undo,
+            None if deliver => After::Deliver,
+            None => After::Nothing,
         }
     }
 
     /// Makes the callback of a finished request, unless it was taken away.
+    ///
+    /// A started transaction is told by its identity: connection and id.
     pub(super) fn deliver(&self) {
         let mut callback = self.callback.lock();
-        if let Some(callback) = callback.take()
-            && let Some(result) = self.take_result()
-        {
+        let Some(callback) = callback.take() else {
+            return;
+        };
+        if let Some(id) = self.started() {
+            let identity = identity(id, self.state.lock().epoch);
+            (callback.call)(&callback, Ok(&identity.to_le_bytes()));
+        } else if let Some(result) = self.take_result() {
             (callback.call)(&callback, result.as_deref().map_err(|status| *status));
         }
     }
 
-    /// Takes the callback away: once this returns it is not running and never will.
+    /// Takes the callback away: once this returns it is not running and never will. True when it had
+    /// not been made.
     ///
     /// Not from a callback of this request.
-    pub fn disarm(&self) {
-        let had = self.callback.lock().take();
-        if had.is_some() {
-            self.orphan();
-        }
+    pub(super) fn disarm(&self) -> bool {
+        self.callback.lock().take().is_some()
     }
 
     /// Takes a request that succeeded as `from` for use as `to`, in one step.
@@ -332,6 +341,11 @@ impl Request {
         let id = state.body.first_chunk::<4>()?;
         (done && state.kind == Kind::TRANSACTION_START).then(|| u32::from_le_bytes(*id))
     }
+}
+
+/// A transaction as other drivers name it: never zero, and stale after a reconnection.
+pub(super) fn identity(id: u32, epoch: u32) -> u64 {
+    (u64::from(epoch) << 32) | u64::from(id)
 }
 
 /// The payload that ends a transaction.

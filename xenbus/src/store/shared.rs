@@ -5,6 +5,7 @@
 //! `<= DISPATCH_LEVEL`, [`Shared::kick`] and [`Shared::suspended`] at any IRQL.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::task::{Context, Poll};
 use kexec::nt::Arc;
 use kexec::sync::Notify;
 use kexec::{Duration, Instant, Result};
@@ -131,8 +132,8 @@ impl Shared {
     }
 
     /// Ready after a [`kick`](Self::kick); only the task waits here.
-    pub async fn kicked(&self) {
-        self.kick.notified().await;
+    pub fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.kick.poll_notified(cx)
     }
 
     /// Queues a request and kicks the task.

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The store task: the one place that runs the engine.
 //!
-//! Runs on a `DpcExecutor` at DISPATCH_LEVEL. It is kicked by callers, by the event channel and by its
+//! Runs on a `DpcExecutor` at DISPATCH_LEVEL. It is woken by callers, by the event channel and by its
 //! own timer; each wake is one bounded turn, and a turn with more to do yields first, so that the
-//! tasks it woke run in between. It ends after [`Shared::stop`], with every request settled.
+//! tasks it woke run in between. The timer stays armed over turns, so a request costs none. The task
+//! ends after [`Shared::stop`], with every request settled.
 
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
 use kexec::nt::{Arc, Box};
-use kexec::sync::{Either2, select2};
-use kexec::{DpcExecutor, Instant};
+use kexec::{DpcExecutor, Duration, Instant, Sleep};
 
 use super::engine::{Engine, Port, Turn};
 use super::shared::Shared;
@@ -22,19 +22,44 @@ pub async fn run<P: Port>(
     shared: Arc<Shared>,
     mut engine: Box<Engine<P>>,
 ) {
+    let mut tick = pin!(None::<Sleep<'_>>);
     loop {
         match engine.turn(Instant::now()) {
             Turn::Stopped => return,
             Turn::Again => Yield::default().await,
-            Turn::Wait(None) => shared.kicked().await,
-            Turn::Wait(Some(limit)) => {
-                let kicked = pin!(shared.kicked());
-                let tick = pin!(executor.sleep(limit));
-                match select2(kicked, tick).await {
-                    Either2::First(()) | Either2::Second(()) => {}
+            Turn::Wait(limit) => {
+                if let Some(limit) = limit
+                    && tick.is_none()
+                {
+                    tick.set(Some(executor.sleep(limit)));
                 }
+                poll_fn(|cx| wake(cx, &shared, engine.port_mut(), tick.as_mut())).await;
             }
         }
+    }
+}
+
+/// Ready on a kick, an event or the tick.
+fn wake<P: Port>(
+    cx: &mut Context<'_>,
+    shared: &Shared,
+    port: &mut P,
+    mut tick: Pin<&mut Option<Sleep<'_>>>,
+) -> Poll<()> {
+    // All three are looked at, so that one that is always ready hides none.
+    let event = port.poll_event(cx).is_ready();
+    let kicked = shared.poll_kicked(cx).is_ready();
+    let due = tick
+        .as_mut()
+        .as_pin_mut()
+        .is_some_and(|sleep| sleep.poll(cx).is_ready());
+    if due {
+        tick.set(None);
+    }
+    if event || kicked || due {
+        Poll::Ready(())
+    } else {
+        Poll::Pending
     }
 }
 
@@ -55,3 +80,6 @@ impl Future for Yield {
         Poll::Pending
     }
 }
+
+/// How long a caller at DISPATCH_LEVEL waits for one reply.
+pub const DISPATCH_LIMIT: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@ use kexec::nt::{Arc, SpinLock, Vec};
 use kexec::{Result, Status};
 
 use super::request::{Callback, Request, TAG};
+use crate::status;
 
 /// Who hears that a watch fired.
 #[derive(Clone, Copy)]
@@ -107,6 +108,9 @@ impl Node {
     /// The daemon refused the watch: it is dead, its owner is told once.
     pub fn refuse(&self, status: Status) -> Fired {
         *self.refused.lock() = Some(status);
+        if matches!(*self.target.lock(), Target::Signal(_)) {
+            return Fired::Done;
+        }
         self.fire()
     }
 
@@ -175,10 +179,11 @@ impl Watches {
         let mut table = self.table.lock();
         if table.free == NO_SLOT {
             let slot = u32::try_from(table.entries.len()).map_err(|_| Status::NO_MEMORY)?;
-            table.entries.try_push(Entry {
+            let entry = Entry {
                 node: None,
                 next_free: NO_SLOT,
-            })?;
+            };
+            table.entries.try_push(entry).map_err(status::no_memory)?;
             table.free = slot;
         }
         let slot = table.free;
@@ -195,7 +200,8 @@ impl Watches {
                 refused: SpinLock::new(None),
                 request: SpinLock::new(None),
             },
-        )?;
+        )
+        .map_err(status::no_memory)?;
         let Some(entry) = table.entries.get_mut(slot as usize) else {
             return Err(Status::INTERNAL_ERROR);
         };

@@ -286,6 +286,15 @@ pub fn parse_token(bytes: &[u8]) -> Option<(u32, u32)> {
     Some(((value >> 32) as u32, value as u32))
 }
 
+/// The token at the end of a WATCH payload of ours.
+#[must_use]
+pub fn watch_token(payload: &[u8]) -> Option<(u32, u32)> {
+    let (0, rest) = payload.split_last()? else {
+        return None;
+    };
+    parse_token(rest.get(rest.len().checked_sub(TOKEN_LEN)?..)?)
+}
+
 /// One entry of SET_PERMS: a letter, a decimal domain, a NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permission {

@@ -111,6 +111,8 @@ pub struct FakeXen {
     info: SharedInfo,
     state: Mutex<State>,
     current: AtomicU32,
+    /// One for each processor: held while its interrupt is being served.
+    interrupt_locks: Vec<Mutex<()>>,
 }
 
 impl FakeXen {
@@ -120,7 +122,9 @@ impl FakeXen {
         let word = core::sync::atomic::AtomicU64::new;
         let mut state = State::default();
         state.params.insert(0, 0);
+        let interrupt_locks = (0..=options.cpus).map(|_| Mutex::new(())).collect();
         Arc::new(Self {
+            interrupt_locks,
             options,
             info: SharedInfo {
                 vcpu: from_fn(|_| VcpuInfo::default()),
@@ -264,7 +268,9 @@ impl FakeXen {
         for _ in 0..100_000 {
             match self.next() {
                 Some((cpu, true)) => {
-                    service.isr(cpu);
+                    self.serve(cpu, &mut || {
+                        service.isr(cpu);
+                    });
                 }
                 Some((cpu, false)) => service.dpc(cpu),
                 None => {
@@ -274,6 +280,13 @@ impl FakeXen {
             }
         }
         panic!("an interrupt storm that never ends");
+    }
+
+    /// Runs `f` as a processor serves an interrupt: one at a time, and no DPC in between.
+    fn serve(&self, cpu: u32, f: &mut dyn FnMut()) {
+        let _raised = kexec::irql::Raised::to_dispatch();
+        let _lock = self.interrupt_locks[cpu as usize].lock();
+        f();
     }
 
     /// The processor that the test's code runs on.
@@ -493,8 +506,8 @@ impl Machine for Arc<FakeXen> {
     fn line(&self) -> Option<u32> {
         self.options.line
     }
-    fn with_interrupt_lock(&self, _cpu: u32, f: &mut dyn FnMut()) {
-        f();
+    fn with_interrupt_lock(&self, cpu: u32, f: &mut dyn FnMut()) {
+        self.serve(cpu, f);
     }
     fn queue_dpc(&self, cpu: u32) {
         let mut state = self.state();
