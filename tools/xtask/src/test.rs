@@ -1,17 +1,96 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Runs every test.
+//! `cargo xtask test`: every test there is, in the order in which they are cheap.
+//!
+//! Host tests and lints, the two builds with their checks, Wine, and the rig. A failed step does not stop the others; the last
+//! line counts.
 
-use anyhow::{Result, bail};
+mod faults;
+mod sample;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{self, Flavor};
+use crate::run::progress;
+use crate::setup::{self, Purpose};
+use crate::{package, util, wine};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Run only the steps whose name contains TEXT
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What has run, and how it went.
+struct Suite<'a> {
+    only: Option<&'a str>,
+    begin: Instant,
+    passed: u32,
+    failed: Vec<String>,
+}
+
+impl Suite<'_> {
+    /// Runs one step unless it is not wanted.
+    fn step(&mut self, name: &str, f: impl FnOnce() -> Result<()>) {
+        if self.only.is_some_and(|text| !name.contains(text)) {
+            return;
+        }
+        progress(self.begin)(name);
+        match f() {
+            Ok(()) => {
+                println!("test {name} ... ok");
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("test {name} ... FAILED\n    {error:#}");
+                self.failed.push(name.to_owned());
+            }
+        }
+    }
+}
 
 /// Runs every test.
 ///
 /// # Errors
 ///
-/// Always, until it is wired to the rest.
-pub(crate) fn main(_args: &Args) -> Result<()> {
-    bail!("cargo xtask test: not yet wired")
+/// One of them failed.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Wine, Purpose::Rig], args.yes)?;
+    let mut suite = Suite { only: args.only.as_deref(), begin: Instant::now(), passed: 0, failed: Vec::new() };
+    let cargo = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO"));
+        util::run(command.args(arguments).current_dir(util::root())).map(drop)
+    };
+    suite.step("sources are formatted", || cargo(&["fmt", "--all", "--check"]));
+    suite.step("host: tests of every crate", || cargo(&["test", "--quiet", "--workspace"]));
+    suite.step("host: clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]));
+    suite.step("build: shipping images pass their checks", || build::images(Flavor::Free, &build::IMAGES));
+    suite.step("build: checked images pass their checks", || build::images(Flavor::Checked, &build::IMAGES));
+    suite.step("wine: images stay inert, the INF installs", || {
+        let folder = package::gather(&Flavor::Free.dir())?;
+        wine::test(&Flavor::Free.dir(), &folder, &util::target_dir())
+    });
+    let kernel = build::test_kernel().context("the test kernel");
+    match kernel {
+        Ok(kernel) => {
+            suite.step("rig: boots, and a hello guest speaks", || {
+                cargo(&["test", "--quiet", "--package", "rig", "--features", "rig-tests"])
+            });
+            sample::steps(&mut suite, &kernel);
+            faults::steps(&mut suite, &kernel);
+        }
+        Err(error) => suite.step("build: the test kernel", || Err(error)),
+    }
+    let failed = suite.failed.len();
+    println!("\n{} passed, {failed} failed", suite.passed);
+    if failed > 0 {
+        bail!("failed: {}", suite.failed.join("; "));
+    }
+    Ok(())
 }

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What exists between START_DEVICE and STOP_DEVICE: interrupts, event channels, the store connection, enumeration.
+//!
+//! | executor | tasks | may be driven inline |
+//! |---|---|---|
+//! | `ring`, DPC | the store task, and nothing that calls foreign code | yes |
+//! | `work`, a work item of the FDO | enumeration, which makes device objects | no |
+//!
+//! Callbacks of the async store table are made by a DPC of the store's. [`Bus::stop`] undoes [`Bus::start`] in reverse: enumeration,
+//! then the store with whatever is still outstanding, then event channels, interrupts.
+
+use core::sync::atomic::{AtomicU8, AtomicU32};
+
+use kexec::nt::wdm::{Device, DevicePtr, invalidate_bus_relations};
+use kexec::nt::{Arc, Cache, IoMapping, SpinLock, Tag, flush_dpcs};
+use kexec::sync::{Event, Reset};
+use kexec::{
+    DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
+    info, task, warn,
+};
+
+use super::TAG;
+use super::driver::Extension;
+use super::fdo::{Fdo, parameters};
+pub(super) use super::hypervisor::Line;
+use super::hypervisor::{Wires, Xen};
+use crate::enumerate::{self, Children, Policy as ScanPolicy};
+use crate::evtchn::channel::Target;
+use crate::evtchn::{Channel, Config, Evtchn, Hypervisor, Kind};
+use crate::store::connection::{
+    ChannelPort, Connection, PARAM_STORE_EVTCHN, PARAM_STORE_PFN, event_port, page_frame,
+};
+use crate::store::ring::{CONTROL_WORDS, DATA_LEN, RingPage};
+use crate::store::wire::Path;
+use crate::store::{Client, Policy};
+
+/// Pool tag of the executors.
+const EXECUTOR_TAG: Tag = Tag(*b"XBex");
+/// Page size and shift.
+const PAGE: usize = 4096;
+const PAGE_SHIFT: u32 = 12;
+
+/// The store's page.
+struct StorePage(IoMapping);
+
+impl RingPage for StorePage {
+    fn data(&self) -> &[AtomicU8; DATA_LEN] {
+        self.0
+            .shared()
+            .atomics_u8()
+            .first_chunk()
+            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
+    }
+
+    fn control(&self) -> &[AtomicU32; CONTROL_WORDS] {
+        let words = self.0.shared().atomics_u32();
+        words[DATA_LEN / 4..]
+            .first_chunk()
+            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
+    }
+}
+
+/// See the module.
+pub(super) struct Bus {
+    wires: Arc<Wires>,
+    evtchn: Arc<Evtchn<Xen>>,
+    client: Client,
+    ring: Arc<DpcExecutor>,
+    work: Arc<PassiveExecutor>,
+    connection: SpinLock<Option<Connection>>,
+    enumeration: SpinLock<Option<JoinHandle<()>>>,
+    scanned: Event,
+}
+
+impl Bus {
+    /// Brings everything up. On failure nothing is left.
+    pub(super) fn start(
+        fdo: Device<Extension>,
+        pdo: DevicePtr,
+        lines: &[Line],
+        passive: Passive,
+    ) -> Result<Arc<Self>> {
+        let key = parameters(passive)?;
+        let flag = |name| key.query_dword(name).map_or(true, |value| value != 0);
+        let config = Config {
+            fifo: flag(kexec::wstr!("UseEvtchnFifoAbi")),
+            upcall: flag(kexec::wstr!("UseEvtchnUpcall")),
+        };
+        let mut policy = Policy::default();
+        if let Ok(ms) = key.query_dword(kexec::wstr!("StoreTimeoutMs")) {
+            policy.timeout = (ms != 0).then(|| Duration::from_millis(u64::from(ms)));
+        }
+
+        let wires = Wires::connect(pdo, lines, passive)?;
+        let evtchn = Evtchn::try_new(Xen::try_new(wires.clone())?, config)?;
+        let events = Events {
+            wires: &wires,
+            evtchn: &evtchn,
+            passive,
+        };
+        wires.link().tie(&evtchn);
+        evtchn.enable(config)?;
+        let vectors = (0..kexec::nt::cpu::count())
+            .filter(|&cpu| evtchn.has_upcall(cpu))
+            .count();
+        info!(
+            "evtchn: {} abi, {vectors} of {} processors have a vector",
+            evtchn.abi_name(),
+            kexec::nt::cpu::count()
+        );
+
+        let ring = DpcExecutor::try_new(EXECUTOR_TAG, None)?;
+        let started = start_store(&evtchn, &ring, policy, passive);
+        let connection = started.inspect_err(|_| ring.stop(passive))?;
+        let work = match PassiveExecutor::try_new_work_item(EXECUTOR_TAG, &fdo.as_ptr().reference())
+        {
+            Ok(work) => work,
+            Err(status) => {
+                connection.stop(passive);
+                ring.stop(passive);
+                return Err(status);
+            }
+        };
+        core::mem::forget(events);
+        let bus = Self {
+            wires,
+            evtchn,
+            client: connection.client().clone(),
+            ring,
+            work,
+            connection: SpinLock::new(Some(connection)),
+            enumeration: SpinLock::new(None),
+            scanned: Event::new(Reset::Manual, false),
+        };
+        Arc::try_new(TAG, bus)
+    }
+
+    /// Starts looking for children; `fdo` has this bus already.
+    pub(super) fn enumerate(&self, fdo: Device<Extension>) -> Result {
+        let client = self.client();
+        let owner = Owner(fdo);
+        let handle = self.work.spawn(task!("enumerate"), async move {
+            if let Err(status) = prepare(&client).await {
+                warn!("store: watches of a predecessor not reset, {status}");
+            }
+            match enumerate::run(client, owner).await {
+                Ok(()) | Err(Status::CANCELLED) => {}
+                Err(status) => error!("enumerate: ended, {status}"),
+            }
+        })?;
+        *self.enumeration.lock() = Some(handle);
+        Ok(())
+    }
+
+    /// Takes everything down. Requests that are outstanding fail with a status; nothing waits for a daemon that is gone for longer
+    /// than the policy's drain time.
+    pub(super) fn stop(&self, passive: Passive) {
+        let enumeration = self.enumeration.lock().take();
+        // Dropping the handle aborts the task; its watch unregisters itself.
+        drop(enumeration);
+        self.work.stop(passive);
+        let connection = self.connection.lock().take();
+        if let Some(connection) = connection {
+            connection.stop(passive);
+        }
+        self.ring.stop(passive);
+        drop(Events {
+            wires: &self.wires,
+            evtchn: &self.evtchn,
+            passive,
+        });
+        info!(
+            "xenbus: stopped after {} interrupts",
+            self.wires.interrupts()
+        );
+    }
+
+    /// A client of the store.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The event channels.
+    pub(super) fn evtchn(&self) -> &Arc<Evtchn<Xen>> {
+        &self.evtchn
+    }
+
+    /// The executor of the store task, for callers that drive it inline.
+    pub(super) fn ring(&self) -> &DpcExecutor {
+        &self.ring
+    }
+
+    /// Ready after the first scan of the store.
+    pub(super) async fn scanned(&self, limit: Duration) -> core::result::Result<(), Elapsed> {
+        self.work.timeout(limit, self.scanned.wait()).await
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        // Only when there was no memory for the bus itself: otherwise it was stopped before the last reference went.
+        if self.connection.get_mut().is_some() {
+            self.stop(Passive::assert());
+        }
+    }
+}
+
+/// Event delivery that ends when this is dropped.
+struct Events<'a> {
+    wires: &'a Wires,
+    evtchn: &'a Evtchn<Xen>,
+    passive: Passive,
+}
+
+impl Drop for Events<'_> {
+    fn drop(&mut self) {
+        self.wires.link().cut();
+        // Takes the lock of every interrupt: no routine is inside afterwards. The flush says the same of the DPCs.
+        self.evtchn.disable();
+        flush_dpcs(self.passive);
+        self.evtchn.release();
+    }
+}
+
+fn start_store(
+    evtchn: &Arc<Evtchn<Xen>>,
+    ring: &Arc<DpcExecutor>,
+    policy: Policy,
+    passive: Passive,
+) -> Result<Connection> {
+    let host = evtchn.host();
+    let frame = page_frame(None, host.get_param(PARAM_STORE_PFN))
+        .inspect_err(|_| error!("store: the toolstack gave no page"))?;
+    let port = event_port(host.get_param(PARAM_STORE_EVTCHN))
+        .inspect_err(|_| error!("store: the toolstack gave no event channel"))?;
+    let page = IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?;
+    let channel = Channel::open(evtchn, Kind::Fixed { port }, Target::Future, false)?;
+    info!("store: page {frame:#x}, port {port}");
+    Connection::start(
+        ring,
+        ChannelPort::new(StorePage(page), channel),
+        policy,
+        passive,
+    )
+}
+
+/// Drops what an earlier life of this domain left at the daemon, where the toolstack says that it can.
+async fn prepare(client: &Client) -> Result {
+    let path = Path::plain(b"control/platform-feature-xs_reset_watches")?;
+    match client.read(None, path).await {
+        Ok(value) if &*value == b"1" => client.reset_watches().await,
+        Ok(_) | Err(Status::OBJECT_NAME_NOT_FOUND) => Ok(()),
+        Err(status) => Err(status),
+    }
+}
+
+/// The FDO as the enumeration sees it.
+struct Owner(Device<Extension>);
+
+impl Owner {
+    fn fdo(&self) -> Result<&Fdo> {
+        match self.0.state() {
+            Extension::Fdo(fdo) => Ok(fdo),
+            Extension::Pdo(_) => Err(Status::INVALID_DEVICE_STATE),
+        }
+    }
+}
+
+impl Children for Owner {
+    fn policy(&self) -> Result<ScanPolicy> {
+        let key = parameters(Passive::assert())?;
+        let mut policy = ScanPolicy::new();
+        policy.enumerate = key
+            .query_dword(kexec::wstr!("Enumerate"))
+            .map_or(true, |value| value != 0);
+        let list = |name| key.query_multi_sz(TAG, name);
+        if let Ok(classes) = list(kexec::wstr!("SupportedClasses")) {
+            for class in &*classes {
+                policy.support(class.try_to_string(TAG)?.as_str())?;
+            }
+        }
+        if let Ok(classes) = list(kexec::wstr!("SyntheticClasses")) {
+            for class in &*classes {
+                policy.synthesise(class.try_to_string(TAG)?.as_str())?;
+            }
+        }
+        Ok(policy)
+    }
+
+    fn known(&self, f: &mut dyn FnMut(&str)) {
+        if let Ok(fdo) = self.fdo() {
+            fdo.each_child(|_, pdo| {
+                if !pdo.is_missing() {
+                    f(pdo.class());
+                }
+            });
+        }
+    }
+
+    fn appeared(&self, class: &str) -> Result {
+        self.fdo()?.add_child(self.0, class, Passive::assert())
+    }
+
+    fn disappeared(&self, class: &str) {
+        if let Ok(fdo) = self.fdo() {
+            fdo.lose_child(class, Passive::assert());
+        }
+    }
+
+    fn changed(&self) {
+        if let Ok(fdo) = self.fdo() {
+            invalidate_bus_relations(fdo.pdo());
+        }
+    }
+
+    fn scanned(&self) {
+        if let Some(bus) = self.fdo().and_then(Fdo::bus).ok() {
+            bus.scanned.set();
+        }
+    }
+}

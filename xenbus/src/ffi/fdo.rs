@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The function device object: on top of the Xen platform PCI function, parent of the children.
+//!
+//! ```text
+//!   Added --1--> Started --2--> Stopped --1--> ...
+//!     |             |              |
+//!     +------3------+------3-------+----> (removed)
+//! ```
+//! 1 START_DEVICE: lower drivers first, then [`Bus::start`]. 2 STOP_DEVICE: [`Bus::stop`], then the lower drivers. 3 REMOVE_DEVICE:
+//! children, bus, lower drivers, the object. A surprise removal changes nothing here: REMOVE_DEVICE follows.
+//!
+//! The address of [`Fdo`] is the context of every interface table: it lives as long as the device object, which every child
+//! holds a reference to. Everything that belongs to one start is behind [`Fdo::bus`].
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use kexec::nt::wdm::{
+    BUS_QUERY_DEVICE_ID, BUS_QUERY_INSTANCE_ID, Capabilities, Device, DevicePtr, Driver, Irp,
+    RemoveLock, Requirement, ResourceList, extend_requirements, mj, mn, query_id, query_text,
+    relations,
+};
+use kexec::nt::{Arc, Key, SpinLock, Vec, WStr, WString, cpu};
+use kexec::{Duration, Passive, Result, Status, error, info, warn};
+
+use super::TAG;
+use super::bus::{Bus, Line};
+use super::driver::{self, Extension};
+use super::lower::Lower;
+use super::pdo::Pdo;
+
+/// FILE_DEVICE_BUS_EXTENDER.
+const FILE_DEVICE_BUS_EXTENDER: u32 = 0x2a;
+/// PCI vendor id of XenSource.
+const VENDOR_XEN: u16 = 0x5853;
+/// PNP_DEVICE_NOT_DISABLEABLE.
+const NOT_DISABLEABLE: usize = 0x20;
+/// Removable, of DEVICE_CAPABILITIES.
+const REMOVABLE: u32 = 1 << 4;
+
+/// Path of our service key, from DriverEntry.
+static SERVICE_KEY: SpinLock<Option<WString>> = SpinLock::new(None);
+
+pub(super) fn remember_service_key(path: WString) {
+    *SERVICE_KEY.lock() = Some(path);
+}
+
+pub(super) fn forget_service_key() {
+    let old = SERVICE_KEY.lock().take();
+    drop(old);
+}
+
+/// The driver's Parameters key.
+///
+/// # Errors
+/// Of the registry.
+pub(super) fn parameters(passive: Passive) -> Result<Key> {
+    let path = {
+        let guard = SERVICE_KEY.lock();
+        let path = guard.as_ref().ok_or(Status::INVALID_DEVICE_STATE)?;
+        WString::try_from_units(TAG, path.units())?
+    };
+    Key::open(passive, path.as_wstr())?.open_sub(kexec::wstr!("Parameters"))
+}
+
+pub(super) struct Fdo {
+    pdo: DevicePtr,
+    lower: DevicePtr,
+    remove: RemoveLock,
+    /// Cleared with the device.
+    interface: SpinLock<Option<Lower>>,
+    active: bool,
+    device_id: u16,
+    started: AtomicBool,
+    bus: SpinLock<Option<Arc<Bus>>>,
+    children: SpinLock<Vec<Device<Extension>>>,
+    /// Paging, hibernation and dump files on our children.
+    usage: AtomicU32,
+}
+
+impl Fdo {
+    /// Makes a device on top of `pdo`.
+    pub(super) fn add(driver: Driver, pdo: DevicePtr, passive: Passive) -> Result {
+        let device = Device::try_new(
+            driver,
+            FILE_DEVICE_BUS_EXTENDER,
+            false,
+            passive,
+            |device: Device<Extension>| {
+                let below = pdo.top();
+                let interface = Lower::ask(below.as_ptr(), passive)?;
+                let (vendor, device_id) = interface.ids()?;
+                if vendor != VENDOR_XEN {
+                    return Err(Status::NOT_SUPPORTED);
+                }
+                let active = claim(below.as_ptr(), passive)?;
+                drop(below);
+                let lower = device.attach(pdo, passive)?;
+                Ok(Extension::Fdo(Self {
+                    pdo,
+                    lower,
+                    remove: RemoveLock::new(),
+                    interface: SpinLock::new(Some(interface)),
+                    active,
+                    device_id,
+                    started: AtomicBool::new(false),
+                    bus: SpinLock::new(None),
+                    children: SpinLock::new(Vec::new(TAG)),
+                    usage: AtomicU32::new(0),
+                }))
+            },
+        )?;
+        if let Extension::Fdo(fdo) = device.state() {
+            // SAFETY: the extension stays where it is for the life of the object; no request arrives before `ready`.
+            unsafe { fdo.remove.init(TAG.0, passive) };
+            info!(
+                "xenbus: {} on 5853:{:04x}",
+                if fdo.active { "active" } else { "inactive" },
+                fdo.device_id
+            );
+        }
+        device.ready();
+        Ok(())
+    }
+
+    /// What exists since the last start.
+    ///
+    /// # Errors
+    /// `STATUS_DEVICE_NOT_READY` while the device is not started.
+    pub(super) fn bus(&self) -> Result<Arc<Bus>> {
+        self.bus.lock().clone().ok_or(Status::DEVICE_NOT_READY)
+    }
+
+    /// PCI device id: the vendor name of the children is `XP` and this in hexadecimal.
+    pub(super) fn device_id(&self) -> u16 {
+        self.device_id
+    }
+
+    /// The PCI interface, for a child.
+    pub(super) fn share_interface(&self) -> Result<super::lower::BusInterface> {
+        // The provider's reference routine only counts.
+        self.interface
+            .lock()
+            .as_ref()
+            .map(Lower::share)
+            .ok_or(Status::NOT_SUPPORTED)
+    }
+
+    pub(super) fn dispatch(&self, device: Device<Extension>, irp: Irp) -> i32 {
+        let Ok(guard) = self.remove.acquire() else {
+            // Between the mark and the object's end: a second removal is agreed to, everything else refused.
+            let removal = irp.major() == mj::PNP
+                && matches!(irp.minor(), mn::REMOVE_DEVICE | mn::SURPRISE_REMOVAL);
+            return irp.complete_with(if removal {
+                0
+            } else {
+                Status::NO_SUCH_DEVICE.raw()
+            });
+        };
+        match irp.major() {
+            mj::PNP if irp.minor() == mn::REMOVE_DEVICE => {
+                let passive = Passive::assert();
+                self.remove_children(passive);
+                self.stop(passive);
+                self.remove.release_and_wait(guard, passive);
+                let interface = self.interface.lock().take();
+                // Before the request goes down: the PCI device may be gone when it comes back.
+                drop(interface);
+                let children = core::mem::replace(&mut *self.children.lock(), Vec::new(TAG));
+                drop(children);
+                let mut irp = irp;
+                irp.set(0, irp.information());
+                let status = irp.skip_to(self.lower);
+                device.detach(self.lower, passive);
+                device.delete(passive);
+                info!("xenbus: device removed");
+                status
+            }
+            mj::PNP => {
+                let status = self.pnp(device, irp);
+                drop(guard);
+                status
+            }
+            // Nothing of ours opens.
+            mj::CREATE => irp.complete_with(Status::ACCESS_DENIED.raw()),
+            _ => {
+                let status = irp.skip_to(self.lower);
+                drop(guard);
+                status
+            }
+        }
+    }
+
+    fn pnp(&self, device: Device<Extension>, mut irp: Irp) -> i32 {
+        let passive = Passive::assert();
+        match irp.minor() {
+            mn::START_DEVICE => {
+                let lines = match self.before_start(&irp) {
+                    Ok(lines) => lines,
+                    Err(status) => return irp.complete_with(status.raw()),
+                };
+                let mut irp = irp.forward_and_wait(self.lower, passive);
+                if Status::check(irp.status()).is_ok() {
+                    if let Err(status) = self.start(device, &lines, passive) {
+                        error!("xenbus: not started, {status}");
+                        irp.set(status.raw(), 0);
+                    }
+                }
+                irp.complete()
+            }
+            mn::STOP_DEVICE => {
+                self.stop(passive);
+                irp.set(0, irp.information());
+                irp.skip_to(self.lower)
+            }
+            mn::QUERY_STOP_DEVICE
+            | mn::CANCEL_STOP_DEVICE
+            | mn::QUERY_REMOVE_DEVICE
+            | mn::CANCEL_REMOVE_DEVICE
+            | mn::SURPRISE_REMOVAL => {
+                if irp.minor() == mn::SURPRISE_REMOVAL {
+                    self.each_child(|_, pdo| {
+                        pdo.mark_missing();
+                    });
+                }
+                irp.set(0, irp.information());
+                irp.skip_to(self.lower)
+            }
+            mn::FILTER_RESOURCE_REQUIREMENTS if self.active => {
+                self.filter_requirements(irp, passive)
+            }
+            mn::QUERY_DEVICE_RELATIONS if irp.parameters()[0] & 0xffff_ffff == 0 => {
+                self.bus_relations(irp, passive)
+            }
+            mn::QUERY_CAPABILITIES => {
+                let mut irp = irp.forward_and_wait(self.lower, passive);
+                if let Some(mut capabilities) = Capabilities::of(&mut irp) {
+                    capabilities.get().Bits &= !REMOVABLE;
+                }
+                irp.complete()
+            }
+            mn::DEVICE_USAGE_NOTIFICATION => {
+                let [in_path, ..] = irp.parameters();
+                if in_path & 0xff != 0 {
+                    self.usage.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    // Unbalanced notifications happen; one at zero is ignored.
+                    let _ = self
+                        .usage
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+                }
+                irp.skip_to(self.lower)
+            }
+            mn::QUERY_PNP_DEVICE_STATE => {
+                if self.usage.load(Ordering::Relaxed) != 0 {
+                    irp.set(0, irp.information() | NOT_DISABLEABLE);
+                }
+                irp.skip_to(self.lower)
+            }
+            _ => irp.skip_to(self.lower),
+        }
+    }
+
+    /// Reads the interrupts out of the lists and hides the messages from the PCI driver.
+    fn before_start(&self, irp: &Irp) -> Result<Vec<Line>> {
+        let mut lines = Vec::new(TAG);
+        let Some((raw, translated)) = ResourceList::of(irp)? else {
+            return Ok(lines);
+        };
+        for (raw, translated) in raw.iter().zip(translated.iter()) {
+            if let Some(line) = Line::of(raw, translated) {
+                lines.try_push(line)?;
+            }
+        }
+        raw.hide_messages();
+        translated.hide_messages();
+        Ok(lines)
+    }
+
+    fn start(&self, device: Device<Extension>, lines: &[Line], passive: Passive) -> Result {
+        if self.active && !self.started.load(Ordering::Relaxed) {
+            let bus = Bus::start(device, self.pdo, lines, passive)?;
+            *self.bus.lock() = Some(bus.clone());
+            self.started.store(true, Ordering::Relaxed);
+            // Enumeration may create children from now on: `bus` is in place.
+            bus.enumerate(device)?;
+        }
+        Ok(())
+    }
+
+    fn stop(&self, passive: Passive) {
+        if !self.started.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let bus = self.bus.lock().take();
+        if let Some(bus) = bus {
+            bus.stop(passive);
+        }
+    }
+
+    fn filter_requirements(&self, irp: Irp, passive: Passive) -> i32 {
+        let mut irp = irp.forward_and_wait(self.lower, passive);
+        if Status::check(irp.status()).is_err() {
+            return irp.complete();
+        }
+        let wanted = (0..cpu::count()).map(|index| {
+            let (group, number) = cpu::number(index).unwrap_or((0, 0));
+            Requirement { group, number }
+        });
+        // SAFETY: on success the information is the requirements list that the request hands over.
+        match unsafe { extend_requirements(irp.information(), wanted) } {
+            Ok(list) => irp.set(irp.status(), list),
+            Err(Status::NOT_SUPPORTED) => {}
+            Err(status) => warn!("xenbus: no interrupt for each processor, {status}"),
+        }
+        irp.complete()
+    }
+
+    /// Our children, in the order in which they were found.
+    fn bus_relations(&self, mut irp: Irp, passive: Passive) -> i32 {
+        if let Ok(bus) = self.bus() {
+            if !matches!(
+                kexec::block_on(passive, bus.scanned(Duration::from_secs(10))),
+                Ok(Ok(()))
+            ) {
+                warn!("xenbus: the store has not been read yet, no children reported");
+            }
+        }
+        let list = (|| {
+            let mut objects = Vec::new(TAG);
+            for child in &*self.snapshot()? {
+                if let Extension::Pdo(pdo) = child.state() {
+                    if pdo.report() {
+                        objects.try_push(child.as_ptr())?;
+                    }
+                }
+            }
+            relations(&objects)
+        })();
+        match list {
+            Ok(list) => irp.set(0, list),
+            Err(status) => return irp.complete_with(status.raw()),
+        }
+        irp.forward_and_wait(self.lower, passive).complete()
+    }
+
+    fn snapshot(&self) -> Result<Vec<Device<Extension>>> {
+        self.children.lock().try_clone()
+    }
+
+    /// Calls `f` for every child, without a lock.
+    pub(super) fn each_child(&self, mut f: impl FnMut(Device<Extension>, &Pdo)) {
+        let Ok(children) = self.snapshot() else {
+            return;
+        };
+        for child in &*children {
+            if let Extension::Pdo(pdo) = child.state() {
+                f(*child, pdo);
+            }
+        }
+    }
+
+    /// The PDO that we are on.
+    pub(super) fn pdo(&self) -> DevicePtr {
+        self.pdo
+    }
+
+    /// Makes a child. Called by the enumeration, one call at a time, like [`Self::lose_child`].
+    pub(super) fn add_child(
+        &self,
+        device: Device<Extension>,
+        class: &str,
+        passive: Passive,
+    ) -> Result {
+        let child = Pdo::create(driver::driver()?, device, self.device_id, class, passive)?;
+        let pushed = self.children.lock().try_push(child);
+        if let Err(status) = pushed {
+            if let Extension::Pdo(pdo) = child.state() {
+                pdo.abandon();
+            }
+            child.delete(passive);
+            return Err(status);
+        }
+        info!("xenbus: child {class}");
+        Ok(())
+    }
+
+    /// A child's class is gone from the store.
+    pub(super) fn lose_child(&self, class: &str, passive: Passive) {
+        self.each_child(|child, pdo| {
+            if pdo.class() == class && pdo.mark_missing() {
+                info!("xenbus: child {class} disappeared");
+                if pdo.reap() {
+                    self.forget_child(child);
+                    child.delete(passive);
+                }
+            }
+        });
+    }
+
+    /// Takes a child that is being deleted off the list.
+    pub(super) fn forget_child(&self, child: Device<Extension>) {
+        self.children
+            .lock()
+            .retain(|other| other.as_ptr() != child.as_ptr());
+    }
+
+    /// Deletes the children that the PnP manager is done with; one that was surprise-removed goes with its own REMOVE_DEVICE.
+    fn remove_children(&self, passive: Passive) {
+        self.each_child(|child, pdo| {
+            pdo.mark_missing();
+            if pdo.retire() {
+                self.forget_child(child);
+                child.delete(passive);
+            }
+        });
+    }
+}
+
+/// Whether the device below is the one that drives the bus: the one on record, or the first when none is.
+fn claim(below: DevicePtr, passive: Passive) -> Result<bool> {
+    let id = query_id(below, BUS_QUERY_DEVICE_ID, passive)?;
+    let instance = query_id(below, BUS_QUERY_INSTANCE_ID, passive)?;
+    let location = query_text(below, 1, passive)?;
+    let key =
+        kexec::wstr!(r"\Registry\Machine\SYSTEM\CurrentControlSet\Services\XENFILT\Parameters");
+    let key = match Key::open_rw(passive, key) {
+        Ok(key) => key,
+        Err(status) => {
+            warn!("xenbus: no XENFILT parameters, {status}");
+            return Ok(false);
+        }
+    };
+    let own = WStr::new(id.units());
+    let recorded = key.query_sz(TAG, kexec::wstr!("ActiveDeviceID"));
+    if let Ok(recorded) = &recorded {
+        if !recorded.as_wstr().eq_ignore_ascii_case(own) {
+            return Ok(false);
+        }
+    }
+    let fill = |name, text: &[u16], always: bool| {
+        if always || key.query_sz(TAG, name).is_err() {
+            key.set_sz(TAG, name, WStr::new(text))
+        } else {
+            Ok(())
+        }
+    };
+    // An older installation has recorded less: what is missing is filled in, what is there stays.
+    let claimed = recorded.is_err();
+    if claimed {
+        fill(kexec::wstr!("ActiveDeviceID"), own.units(), true)?;
+    }
+    fill(kexec::wstr!("ActiveInstanceID"), instance.units(), claimed)?;
+    fill(
+        kexec::wstr!("ActiveLocationInformation"),
+        location.units(),
+        claimed,
+    )?;
+    Ok(true)
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The edge of the image: DriverEntry, device objects and their requests, the C tables that children call.
+//!
+//! | module | what | IRQL |
+//! |---|---|---|
+//! | [`driver`] | DriverEntry, AddDevice, unload, the one dispatch routine | PASSIVE_LEVEL |
+//! | [`fdo`] | the device on the Xen platform function: PnP, start, stop | PASSIVE_LEVEL |
+//! | [`pdo`] | one child: identifiers, capabilities, QUERY_INTERFACE | PASSIVE_LEVEL |
+//! | [`bus`] | what exists between start and stop: interrupts, services, enumeration | PASSIVE_LEVEL |
+//! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
+//! | [`tables`] | thunks of the interface tables | as each interface says |
+//!
+//! Nothing above this folder has unsafe code; nothing in it decides what the protocols decide.
+#![expect(
+    unsafe_code,
+    reason = "the C ABI: entry points, IRPs, tables of function pointers"
+)]
+
+mod bus;
+mod driver;
+mod fdo;
+mod hypervisor;
+mod lower;
+mod pdo;
+mod tables;
+
+use kexec::nt::Tag;
+
+/// Pool tag of the image.
+const TAG: Tag = Tag(*b"XBUS");
