@@ -28,7 +28,11 @@ impl<T: Send, const N: usize> Channel<T, N> {
     /// An empty channel.
     #[must_use]
     pub const fn new() -> Self {
-        Self { queue: SpinLock::new(Deque::new()), room: Waiters::new(N, N), waker: AtomicWaker::new() }
+        Self {
+            queue: SpinLock::new(Deque::new()),
+            room: Waiters::new(N, N),
+            waker: AtomicWaker::new(),
+        }
     }
 
     /// Queues a value.
@@ -36,7 +40,11 @@ impl<T: Send, const N: usize> Channel<T, N> {
     /// # Errors
     /// The value, when there is no room or the channel is closed.
     pub fn try_send(&self, value: T) -> Result<(), Full<T>> {
-        if self.room.try_acquire() { self.put(value) } else { Err(Full(value)) }
+        if self.room.try_acquire() {
+            self.put(value)
+        } else {
+            Err(Full(value))
+        }
     }
 
     /// Waits for room and queues a value. Cancel-safe: dropped early, the value was not queued.
@@ -135,6 +143,9 @@ mod tests {
         assert_eq!(wakes.get(), 1);
         assert_eq!(poll_once(recv.as_mut(), &waker), Poll::Ready(None));
         assert_eq!(channel.try_send(4), Err(Full(4)));
-        assert_eq!(poll_once(pin!(channel.send(5)).as_mut(), &waker), Poll::Ready(Err(Full(5))));
+        assert_eq!(
+            poll_once(pin!(channel.send(5)).as_mut(), &waker),
+            Poll::Ready(Err(Full(5)))
+        );
     }
 }

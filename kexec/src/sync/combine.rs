@@ -51,12 +51,19 @@ impl<A: Future, B: Future> Future for Select2<A, B> {
 }
 
 /// The first of two.
-pub fn select2<A: Future, B: Future>(a: A, b: B) -> impl Future<Output = Either2<A::Output, B::Output>> {
+pub fn select2<A: Future, B: Future>(
+    a: A,
+    b: B,
+) -> impl Future<Output = Either2<A::Output, B::Output>> {
     Select2 { a, b }
 }
 
 /// The first of three.
-pub async fn select3<A: Future, B: Future, C: Future>(a: A, b: B, c: C) -> Either3<A::Output, B::Output, C::Output> {
+pub async fn select3<A: Future, B: Future, C: Future>(
+    a: A,
+    b: B,
+    c: C,
+) -> Either3<A::Output, B::Output, C::Output> {
     match select2(a, select2(b, c)).await {
         Either2::First(output) => Either3::First(output),
         Either2::Second(Either2::First(output)) => Either3::Second(output),
@@ -103,11 +110,20 @@ impl<A: Future, B: Future> Future for Join2<A, B> {
 
 /// Both of two, polled side by side.
 pub fn join2<A: Future, B: Future>(a: A, b: B) -> impl Future<Output = (A::Output, B::Output)> {
-    Join2 { a, b, first: None, second: None }
+    Join2 {
+        a,
+        b,
+        first: None,
+        second: None,
+    }
 }
 
 /// All of three, polled side by side.
-pub async fn join3<A: Future, B: Future, C: Future>(a: A, b: B, c: C) -> (A::Output, B::Output, C::Output) {
+pub async fn join3<A: Future, B: Future, C: Future>(
+    a: A,
+    b: B,
+    c: C,
+) -> (A::Output, B::Output, C::Output) {
     let (a, (b, c)) = join2(a, join2(b, c)).await;
     (a, b, c)
 }
@@ -126,14 +142,26 @@ mod tests {
         let mut either = pin!(select2(a.notified(), b.notified()));
         assert!(poll_once(either.as_mut(), &waker).is_pending());
         b.notify();
-        assert_eq!(poll_once(either.as_mut(), &waker), Poll::Ready(Either2::Second(())));
+        assert_eq!(
+            poll_once(either.as_mut(), &waker),
+            Poll::Ready(Either2::Second(()))
+        );
     }
 
     #[test]
     fn join_polls_both_and_keeps_the_early_output() {
         let (a, b) = (Notify::new(), Notify::new());
         let (waker, _) = counted();
-        let mut both = pin!(join2(async { a.notified().await; 1 }, async { b.notified().await; 2 }));
+        let mut both = pin!(join2(
+            async {
+                a.notified().await;
+                1
+            },
+            async {
+                b.notified().await;
+                2
+            }
+        ));
         assert!(poll_once(both.as_mut(), &waker).is_pending());
         b.notify();
         assert!(poll_once(both.as_mut(), &waker).is_pending());

@@ -38,7 +38,10 @@ impl Event {
             // What a dropped waiter was given is not given back: the state alone counts.
             Reset::Manual => 0,
         };
-        Self { waiters: Waiters::new(permits, most), reset }
+        Self {
+            waiters: Waiters::new(permits, most),
+            reset,
+        }
     }
 
     /// Sets the event.

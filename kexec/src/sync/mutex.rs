@@ -36,19 +36,28 @@ impl<T> Mutex<T> {
     /// A mutex that nobody holds.
     #[must_use]
     pub const fn new(value: T) -> Self {
-        Self { permit: Semaphore::new(1), value: UnsafeCell::new(value) }
+        Self {
+            permit: Semaphore::new(1),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Waits for the value. Cancel-safe.
     pub async fn lock(&self) -> MutexGuard<'_, T> {
         let permit = self.permit.acquire().await;
-        MutexGuard { value: &self.value, _permit: permit }
+        MutexGuard {
+            value: &self.value,
+            _permit: permit,
+        }
     }
 
     /// The value, if nobody holds it.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let permit = self.permit.try_acquire()?;
-        Some(MutexGuard { value: &self.value, _permit: permit })
+        Some(MutexGuard {
+            value: &self.value,
+            _permit: permit,
+        })
     }
 
     /// The value, which nobody else can hold.
@@ -91,7 +100,9 @@ mod tests {
         let mut next = pin!(mutex.lock());
         assert!(poll_once(next.as_mut(), &waker).is_pending());
         drop(guard);
-        let Poll::Ready(guard) = poll_once(next.as_mut(), &waker) else { panic!("not granted") };
+        let Poll::Ready(guard) = poll_once(next.as_mut(), &waker) else {
+            panic!("not granted")
+        };
         assert_eq!(*guard, 1);
     }
 }

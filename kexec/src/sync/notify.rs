@@ -24,7 +24,10 @@ impl Notify {
     /// Any.
     #[must_use]
     pub const fn new() -> Self {
-        Self { permit: AtomicBool::new(false), waker: AtomicWaker::new() }
+        Self {
+            permit: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
     }
 
     /// Leaves the permit and wakes the waiter.
@@ -63,7 +66,11 @@ impl Notify {
             return Poll::Ready(());
         }
         self.waker.register(cx.waker());
-        if self.try_take() { Poll::Ready(()) } else { Poll::Pending }
+        if self.try_take() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 

@@ -47,7 +47,13 @@ pub struct Receiver<T: Send + 'static>(Arc<Shared<T>>);
 /// # IRQL
 /// <= DISPATCH_LEVEL, like every method here.
 pub fn try_new<T: Send + 'static>(tag: Tag) -> Result<(Sender<T>, Receiver<T>)> {
-    let shared = Arc::try_new(tag, Shared { slot: SpinLock::new(Slot::Waiting), waker: AtomicWaker::new() })?;
+    let shared = Arc::try_new(
+        tag,
+        Shared {
+            slot: SpinLock::new(Slot::Waiting),
+            waker: AtomicWaker::new(),
+        },
+    )?;
     Ok((Sender(shared.clone()), Receiver(shared)))
 }
 
@@ -129,7 +135,10 @@ mod tests {
         assert!(poll_once(Pin::new(&mut receiver), &waker).is_pending());
         sender.send(5).unwrap();
         assert_eq!(wakes.get(), 1);
-        assert_eq!(poll_once(Pin::new(&mut receiver), &waker), Poll::Ready(Ok(5)));
+        assert_eq!(
+            poll_once(Pin::new(&mut receiver), &waker),
+            Poll::Ready(Ok(5))
+        );
     }
 
     #[test]
@@ -140,7 +149,10 @@ mod tests {
         assert!(poll_once(Pin::new(&mut receiver), &waker).is_pending());
         drop(sender);
         assert_eq!(wakes.get(), 1);
-        assert_eq!(poll_once(Pin::new(&mut receiver), &waker), Poll::Ready(Err(Closed)));
+        assert_eq!(
+            poll_once(Pin::new(&mut receiver), &waker),
+            Poll::Ready(Err(Closed))
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Semaphore {
 
     /// Takes a permit if one is free.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.0.try_acquire().then_some(Permit(self))
+        self.0.try_acquire().then(|| Permit(self))
     }
 
     /// Free permits.
@@ -67,7 +67,9 @@ mod tests {
             assert_eq!(wakes.get(), 1, "the first waiter has the permit");
         }
         assert_eq!(wakes.get(), 2, "and its drop passes it on");
-        let Poll::Ready(permit) = poll_once(second.as_mut(), &waker) else { panic!("not granted") };
+        let Poll::Ready(permit) = poll_once(second.as_mut(), &waker) else {
+            panic!("not granted")
+        };
         drop(permit);
         assert_eq!(semaphore.available(), 1);
     }

@@ -115,8 +115,16 @@ impl Inner {
 
 impl Waiters {
     pub(super) const fn new(permits: usize, most: usize) -> Self {
-        let inner = Inner { permits, closed: false, head: ptr::null_mut(), tail: ptr::null_mut() };
-        Self { inner: SpinLock::new(inner), most }
+        let inner = Inner {
+            permits,
+            closed: false,
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+        };
+        Self {
+            inner: SpinLock::new(inner),
+            most,
+        }
     }
 
     /// Takes a permit if one is free; nobody can be waiting then.
@@ -131,8 +139,17 @@ impl Waiters {
 
     /// Waits for a permit.
     pub(super) fn acquire(&self) -> Acquire<'_> {
-        let node = Node { previous: ptr::null_mut(), next: ptr::null_mut(), waker: None, state: State::Idle };
-        Acquire { waiters: self, node: UnsafeCell::new(node), pinned: PhantomPinned }
+        let node = Node {
+            previous: ptr::null_mut(),
+            next: ptr::null_mut(),
+            waker: None,
+            state: State::Idle,
+        };
+        Acquire {
+            waiters: self,
+            node: UnsafeCell::new(node),
+            _pinned: PhantomPinned,
+        }
     }
 
     /// Gives one permit: to the first waiter, else to the counter.
@@ -199,7 +216,7 @@ impl Waiters {
 pub(super) struct Acquire<'a> {
     waiters: &'a Waiters,
     node: UnsafeCell<Node>,
-    pinned: PhantomPinned,
+    _pinned: PhantomPinned,
 }
 
 // SAFETY: the node is accessed only under the queue's lock, wherever the future is.

@@ -23,7 +23,10 @@ impl WatchValue {
     /// Any.
     #[must_use]
     pub const fn new(value: u32) -> Self {
-        Self { word: AtomicU64::new(value as u64), waker: AtomicWaker::new() }
+        Self {
+            word: AtomicU64::new(value as u64),
+            waker: AtomicWaker::new(),
+        }
     }
 
     /// The current value.
@@ -42,7 +45,10 @@ impl WatchValue {
     pub fn set(&self, value: u32) {
         let next = |word: u64| ((word >> 32).wrapping_add(1) << 32) | u64::from(value);
         let mut word = self.word.load(Ordering::Relaxed);
-        while let Err(now) = self.word.compare_exchange_weak(word, next(word), Ordering::AcqRel, Ordering::Relaxed) {
+        while let Err(now) =
+            self.word
+                .compare_exchange_weak(word, next(word), Ordering::AcqRel, Ordering::Relaxed)
+        {
             word = now;
         }
         self.waker.wake();
@@ -62,7 +68,11 @@ impl WatchValue {
                 self.waker.register(cx.waker());
             }
             let (version, value) = look();
-            if version == *seen { Poll::Pending } else { Poll::Ready((version, value)) }
+            if version == *seen {
+                Poll::Pending
+            } else {
+                Poll::Ready((version, value))
+            }
         })
         .await;
         *seen = version;
