@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Runs shell commands in dom0, one per argument: `cargo run -p rig --example dom0 -- 'xl info' 'xenstore-ls'`.
+//! Runs shell commands in dom0, one per argument: `cargo run -p rig --example dom0 -- [--hvm] [--icount] 'xl info' 'xenstore-ls'`.
 
 use std::time::Duration;
 

@@ -152,6 +152,27 @@ pub(crate) fn quoted(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
+/// Removes the socket directories of runs that were killed.
+fn remove_stale_sockets() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|n| n.strip_prefix("xenrig-")) else {
+            continue;
+        };
+        let gone = rest
+            .split('-')
+            .next()
+            .is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if gone {
+            // Somebody else's may be protected; it is only litter.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 impl Qemu {
     /// Starts QEMU and connects to its control socket.
     pub(crate) fn start(
@@ -160,6 +181,7 @@ impl Qemu {
         start: &Start<'_>,
     ) -> Result<(Self, Qmp)> {
         let run = cache.dir("run")?;
+        remove_stale_sockets();
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         // A socket's path may be no longer than 107 bytes, so these live where paths are short.
         let sockets = std::env::temp_dir().join(format!("xenrig-{}-{n}", std::process::id()));
