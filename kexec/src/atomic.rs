@@ -8,9 +8,9 @@ pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsiz
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 #[cfg(all(not(loom), test))]
-pub(crate) use counted::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, count};
-#[cfg(all(not(loom), test))]
 pub(crate) use core::sync::atomic::Ordering;
+#[cfg(all(not(loom), test))]
+pub(crate) use counted::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, count};
 
 #[cfg(all(not(loom), test))]
 mod counted {
@@ -73,8 +73,18 @@ mod counted {
         };
     }
 
-    counted!(AtomicU32, u32, swap, fetch_add, fetch_sub, fetch_or, fetch_and);
-    counted!(AtomicUsize, usize, swap, fetch_add, fetch_sub, fetch_or, fetch_and);
+    counted!(
+        AtomicU32, u32, swap, fetch_add, fetch_sub, fetch_or, fetch_and
+    );
+    counted!(
+        AtomicUsize,
+        usize,
+        swap,
+        fetch_add,
+        fetch_sub,
+        fetch_or,
+        fetch_and
+    );
     counted!(AtomicBool, bool, swap, fetch_or, fetch_and);
     counted!(AtomicPtr<T>, *mut T, swap);
 }

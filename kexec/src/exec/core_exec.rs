@@ -292,7 +292,7 @@ impl<P: Platform> Core<P> {
         };
         let offset = base.as_ptr().addr().next_multiple_of(align) - base.as_ptr().addr();
         let header = Header {
-            state: AtomicU32::new(SCHEDULED | JOIN | 2 * REF),
+            state: AtomicU32::new(SCHEDULED | JOIN | (2 * REF)),
             polls: AtomicU32::new(0),
             next: AtomicPtr::new(null_mut()),
             core: &raw const self.head,

@@ -242,10 +242,8 @@ impl DpcExecutor {
 
 impl Drop for DpcExecutor {
     fn drop(&mut self) {
-        assert!(
-            self.stopped.load(Ordering::Acquire),
-            "DpcExecutor dropped without stop"
-        );
+        let stopped = self.stopped.load(Ordering::Acquire);
+        assert!(stopped || sys::unwinding(), "DpcExecutor dropped without stop");
     }
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Tests of the core on a counting platform, stepped by hand.
-#![expect(unsafe_code, reason = "the core's spawn is unsafe: these tests keep its contract by boxing it")]
+#![expect(
+    unsafe_code,
+    reason = "the core's spawn is unsafe: these tests keep its contract by boxing it"
+)]
 
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -119,11 +122,19 @@ impl Probe {
             let _ = &flag;
             this.polls.fetch_add(1, Ordering::SeqCst);
             *this.waker.lock().expect("lock") = Some(context.waker().clone());
-            if this.done.load(Ordering::SeqCst) { Poll::Ready(7) } else { Poll::Pending }
+            if this.done.load(Ordering::SeqCst) {
+                Poll::Ready(7)
+            } else {
+                Poll::Pending
+            }
         })
     }
     fn waker(&self) -> Waker {
-        self.waker.lock().expect("lock").clone().expect("polled before")
+        self.waker
+            .lock()
+            .expect("lock")
+            .clone()
+            .expect("polled before")
     }
     fn forget(&self) {
         *self.waker.lock().expect("lock") = None;
@@ -142,13 +153,25 @@ fn a_header_is_at_most_96_bytes() {
 fn spawn_is_one_allocation_and_one_pend_and_ends_with_one_free() {
     let rig = Rig::new();
     let mut handle = rig.spawn(async { 5 });
-    assert_eq!((rig.0.platform().allocations.load(Ordering::SeqCst), rig.pends()), (1, 1));
+    assert_eq!(
+        (
+            rig.0.platform().allocations.load(Ordering::SeqCst),
+            rig.pends()
+        ),
+        (1, 1)
+    );
     assert_eq!(poll(&mut handle), Poll::Pending);
     assert_eq!(rig.run(), 1);
     assert_eq!(poll(&mut handle), Poll::Ready(Ok(5)));
     drop(handle);
     rig.run();
-    assert_eq!((rig.0.blocks(), rig.0.platform().frees.load(Ordering::SeqCst)), (0, 1));
+    assert_eq!(
+        (
+            rig.0.blocks(),
+            rig.0.platform().frees.load(Ordering::SeqCst)
+        ),
+        (0, 1)
+    );
 }
 
 #[test]
@@ -225,10 +248,18 @@ fn a_task_that_wakes_itself_lets_the_others_run_first() {
             trace.lock().expect("lock").push(name);
             left -= 1;
             context.waker().wake_by_ref();
-            if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+            if left == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
     };
-    let handles = [rig.spawn(make('a')), rig.spawn(make('b')), rig.spawn(make('c'))];
+    let handles = [
+        rig.spawn(make('a')),
+        rig.spawn(make('b')),
+        rig.spawn(make('c')),
+    ];
     rig.run();
     assert_eq!(*trace.lock().expect("lock"), "abcabcabc");
     drop(handles);
@@ -259,7 +290,17 @@ fn table_of_task_states_and_events() {
     use Event::*;
     use State::*;
     for state in [New, Parked, Scheduled, Complete] {
-        for event in [Wake, WakeTwice, Abort, WakeThenAbort, AbortThenWake, Detach, DropHandle, DropWaker, None] {
+        for event in [
+            Wake,
+            WakeTwice,
+            Abort,
+            WakeThenAbort,
+            AbortThenWake,
+            Detach,
+            DropHandle,
+            DropWaker,
+            None,
+        ] {
             let rig = Rig::new();
             let probe = Probe::default();
             let mut handle = Some(rig.spawn(probe.future()));
@@ -299,7 +340,11 @@ fn table_of_task_states_and_events() {
             };
             assert_eq!(probe.polls() - before, polls, "{state:?} {event:?}: polls");
             let gone = aborts || state == Complete;
-            assert_eq!(probe.dropped.load(Ordering::SeqCst), gone, "{state:?} {event:?}: future dropped");
+            assert_eq!(
+                probe.dropped.load(Ordering::SeqCst),
+                gone,
+                "{state:?} {event:?}: future dropped"
+            );
             if let Some(handle) = &mut handle {
                 let expected = match (state, aborts) {
                     (Complete, _) => Poll::Ready(Ok(7)),
@@ -365,7 +410,11 @@ fn the_last_reference_dropped_anywhere_only_queues_the_block() {
     let frees = rig.0.platform().frees.load(Ordering::SeqCst);
     let waker = probe.waker.lock().expect("lock").take();
     drop(waker);
-    assert_eq!(rig.0.platform().frees.load(Ordering::SeqCst), frees, "not freed by the dropper");
+    assert_eq!(
+        rig.0.platform().frees.load(Ordering::SeqCst),
+        frees,
+        "not freed by the dropper"
+    );
     assert_eq!(rig.pends(), 1);
     rig.run();
     assert_eq!(rig.0.platform().frees.load(Ordering::SeqCst), frees + 1);
@@ -427,7 +476,10 @@ fn an_inline_drive_from_inside_a_poll_is_an_error() {
         unsafe { &*(address as *const Core<Counting>) }.drive(1)
     });
     rig.run();
-    assert_eq!(poll(&mut handle), Poll::Ready(Ok(Err(DriveError::Reentrant))));
+    assert_eq!(
+        poll(&mut handle),
+        Poll::Ready(Ok(Err(DriveError::Reentrant)))
+    );
 }
 
 #[test]
@@ -484,9 +536,13 @@ fn live_tasks_are_listed_by_name_with_their_polls() {
     rig.run();
     probe.waker().wake();
     let mut seen = Vec::new();
-    rig.0.for_each_task(|task| seen.push((task.info.name(), task.polls, task.scheduled, task.complete)));
+    rig.0.for_each_task(|task| {
+        seen.push((task.info.name(), task.polls, task.scheduled, task.complete))
+    });
     assert_eq!(seen, [("test", 1, true, false)]);
-    rig.0.for_each_task(|task| assert!(task.info.file().ends_with("tests.rs") && task.info.line > 0));
+    rig.0.for_each_task(|task| {
+        assert!(task.info.file().ends_with("tests.rs") && task.info.line > 0)
+    });
     drop(handle);
     probe.forget();
 }

@@ -86,7 +86,11 @@ impl Interrupt {
     {
         let block = Box::try_new(tag, Block { tag, serve })?.into_raw();
         let mut object = core::ptr::null_mut();
-        let version = if config.group == 0 { FULLY_SPECIFIED } else { FULLY_SPECIFIED_GROUP };
+        let version = if config.group == 0 {
+            FULLY_SPECIFIED
+        } else {
+            FULLY_SPECIFIED_GROUP
+        };
         let mut parameters = sys::IO_CONNECT_INTERRUPT_PARAMETERS {
             Version: version,
             PhysicalDeviceObject: config.pdo.as_raw(),
@@ -105,7 +109,12 @@ impl Interrupt {
         };
         // SAFETY: PASSIVE_LEVEL (token); the context suits `isr::<F>` until the interrupt is disconnected.
         let status = unsafe { sys::IoConnectInterruptEx(&mut parameters) };
-        let interrupt = Self { object, version, block: block.cast(), free: free::<F> };
+        let interrupt = Self {
+            object,
+            version,
+            block: block.cast(),
+            free: free::<F>,
+        };
         match Status::check(status) {
             Ok(()) => Ok(interrupt),
             Err(status) => {
@@ -124,15 +133,21 @@ impl Interrupt {
     pub fn lock(&self) -> InterruptGuard<'_> {
         // SAFETY: connected.
         let old = unsafe { sys::KeAcquireInterruptSpinLock(self.object) };
-        InterruptGuard { interrupt: self, old, not_send: core::marker::PhantomData }
+        InterruptGuard {
+            interrupt: self,
+            old,
+            not_send: core::marker::PhantomData,
+        }
     }
 }
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
         let _level = Passive::assert();
-        let mut parameters =
-            sys::IO_DISCONNECT_INTERRUPT_PARAMETERS { Version: self.version, ConnectionContext: self.object };
+        let mut parameters = sys::IO_DISCONNECT_INTERRUPT_PARAMETERS {
+            Version: self.version,
+            ConnectionContext: self.object,
+        };
         // SAFETY: connected with this version; PASSIVE_LEVEL; waits until no processor is inside.
         unsafe { sys::IoDisconnectInterruptEx(&mut parameters) };
         // SAFETY: disconnected, so nobody uses the block.

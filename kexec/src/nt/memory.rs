@@ -134,7 +134,11 @@ impl IoMapping {
     /// Any.
     #[must_use]
     pub fn shared(&self) -> Shared<'_> {
-        Shared { base: self.base, len: self.len, owner: core::marker::PhantomData }
+        Shared {
+            base: self.base,
+            len: self.len,
+            owner: core::marker::PhantomData,
+        }
     }
 }
 
@@ -177,7 +181,9 @@ impl Pages {
     /// # IRQL
     /// <= APC_LEVEL.
     pub fn try_alloc(count: usize) -> Result<Self> {
-        let bytes = count.checked_mul(PAGE_SIZE).ok_or(Status::INTEGER_OVERFLOW)?;
+        let bytes = count
+            .checked_mul(PAGE_SIZE)
+            .ok_or(Status::INTEGER_OVERFLOW)?;
         if count == 0 {
             return Err(Status::INVALID_PARAMETER);
         }
@@ -185,7 +191,16 @@ impl Pages {
         let mdl = unsafe { sys::MmAllocatePagesForMdlEx(0, i64::MAX, 0, bytes, 1, FULLY) };
         let mdl = NonNull::new(mdl).ok_or(Status::INSUFFICIENT_RESOURCES)?;
         // SAFETY: a live MDL of locked pages; kernel mode, failure is a NULL.
-        let base = unsafe { sys::MmMapLockedPagesSpecifyCache(mdl.as_ptr(), 0, 1, core::ptr::null_mut(), 0, PRIORITY) };
+        let base = unsafe {
+            sys::MmMapLockedPagesSpecifyCache(
+                mdl.as_ptr(),
+                0,
+                1,
+                core::ptr::null_mut(),
+                0,
+                PRIORITY,
+            )
+        };
         let Some(base) = NonNull::new(base.cast()) else {
             free(mdl);
             return Err(Status::INSUFFICIENT_RESOURCES);
@@ -211,7 +226,11 @@ impl Pages {
     /// Any.
     #[must_use]
     pub fn shared(&self) -> Shared<'_> {
-        Shared { base: self.base, len: self.count * PAGE_SIZE, owner: core::marker::PhantomData }
+        Shared {
+            base: self.base,
+            len: self.count * PAGE_SIZE,
+            owner: core::marker::PhantomData,
+        }
     }
 }
 

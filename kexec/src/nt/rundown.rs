@@ -41,7 +41,7 @@ impl Rundown {
     /// Any.
     #[must_use]
     pub fn acquire(&self) -> Option<RundownGuard<'_>> {
-        self.acquire_raw().then_some(RundownGuard(self))
+        self.acquire_raw().then(|| RundownGuard(self))
     }
 
     /// As [`Self::acquire`] without a guard: balanced by [`Self::release_raw`].

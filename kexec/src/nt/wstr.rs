@@ -52,7 +52,7 @@ impl<'a> WStr<'a> {
 
     /// A UNICODE_STRING over this text, for as long as it lives.
     pub(crate) fn raw(self) -> UNICODE_STRING {
-        let bytes = u16::try_from(self.0.len() * 2).unwrap_or(u16::MAX & !1);
+        let bytes = u16::try_from(self.0.len() * 2).unwrap_or(u16::MAX - 1);
         UNICODE_STRING {
             Length: bytes,
             MaximumLength: bytes,

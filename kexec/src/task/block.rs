@@ -89,7 +89,7 @@ impl<S: Site, F: Future> Block<S, F> {
         // SAFETY: by contract.
         let stage = unsafe { Self::stage(task) };
         // SAFETY: the future is there, and only the runner touches it.
-        let future: &mut F = unsafe { &mut (*stage).future };
+        let future = unsafe { &mut *stage.cast::<F>() };
         // SAFETY: a block never moves, and the future is dropped in place.
         let future = unsafe { Pin::new_unchecked(future) };
         match future.poll(context) {

@@ -3,7 +3,6 @@
 #![expect(
     non_camel_case_types,
     non_snake_case,
-    clippy::upper_case_acronyms,
     reason = "the names of the NT headers"
 )]
 #![expect(

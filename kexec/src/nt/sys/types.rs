@@ -7,7 +7,6 @@
     non_camel_case_types,
     non_snake_case,
     non_upper_case_globals,
-    clippy::upper_case_acronyms,
     reason = "the names of the NT headers"
 )]
 #![expect(

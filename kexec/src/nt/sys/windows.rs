@@ -223,3 +223,8 @@ pub fn runner_at_dispatch() -> usize {
 pub fn pause(level: crate::Passive) {
     crate::nt::delay(level, crate::Duration::from_millis(1));
 }
+
+/// Whether this thread is unwinding from a panic: never here, a panic is the end.
+pub const fn unwinding() -> bool {
+    false
+}
