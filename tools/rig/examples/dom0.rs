@@ -7,11 +7,17 @@ use rig::{Cache, Rig, RigConfig};
 
 fn main() -> rig::Result {
     let cache = Cache::new().with_progress(|line| eprintln!("rig: {line}"));
-    let rig = Rig::start(RigConfig {
+    let (flags, commands): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    let has = |flag: &str| flags.iter().any(|f| f == flag);
+    let config = RigConfig {
         cache,
+        hvm: has("--hvm"),
+        icount: has("--icount"),
         ..RigConfig::default()
-    })?;
-    for command in std::env::args().skip(1) {
+    };
+    let rig = Rig::start(config)?;
+    for command in commands {
         let done = rig.dom0(&command, Duration::from_secs(60))?;
         print!("{}", done.text);
         if done.code != Some(0) {

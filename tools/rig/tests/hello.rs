@@ -53,16 +53,21 @@ fn a_guest_has_the_cpus_and_the_memory_that_were_asked_for() {
         paused: true,
         ..GuestConfig::new(image)
     };
-    rig.create_guest(&guest).expect("create");
+    let domid = rig.create_guest(&guest).expect("create");
     assert!(
         rig.guest_log().expect("log").is_empty(),
         "it was to be paused"
     );
     rig.unpause().expect("unpause");
     rig.wait_log("^here", SOON).expect("it runs");
-    let line = rig.dom0_ok("xl list guest | tail -n 1").expect("list");
-    let columns: Vec<&str> = line.split_whitespace().collect();
-    assert_eq!(columns[2..4], ["96", "4"], "{line}");
+    let base = format!("/local/domain/{domid}");
+    let cpus = rig
+        .dom0_ok(&format!("xenstore-list {base}/cpu"))
+        .expect("cpus");
+    let memory = rig
+        .dom0_ok(&format!("xenstore-read {base}/memory/static-max"))
+        .expect("memory");
+    assert_eq!((cpus.as_str(), memory.trim()), ("0\n1\n2\n3\n", "98304"));
 }
 
 #[test]
