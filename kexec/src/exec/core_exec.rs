@@ -13,107 +13,14 @@ use core::ptr::{NonNull, null_mut};
 use core::task::Context;
 
 use super::queue::RunQueue;
+use super::{Budget, DriveError, Driven, Outcome};
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::nt::Arc;
 use crate::task::{
     Block, CANCELLED, COMPLETE, Group, Header, JOIN, JoinHandle, OUTPUT, REF, SCHEDULED, Site,
-    SpawnError, TaskInfo, block_layout, borrowed_waker,
+    SpawnError, block_layout, borrowed_waker,
 };
 use crate::{Platform, Status};
-
-/// How much one run may do.
-///
-/// # IRQL
-/// Any.
-#[derive(Clone, Copy, Debug)]
-pub struct Budget {
-    /// Polls.
-    pub polls: usize,
-    /// Microseconds, looked at every eight polls; zero means no limit.
-    pub micros: u64,
-}
-
-impl Budget {
-    /// One DPC activation: 64 polls or 50 us.
-    pub const DPC: Self = Self {
-        polls: 64,
-        micros: 50,
-    };
-    /// At most `polls` polls, whatever the time.
-    #[must_use]
-    pub const fn polls(polls: usize) -> Self {
-        Self { polls, micros: 0 }
-    }
-}
-
-/// What a run did.
-///
-/// # IRQL
-/// Any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Someone else runs the executor.
-    Busy,
-    /// Nothing is left to do.
-    Idle {
-        /// Polls made.
-        polls: usize,
-    },
-    /// The budget ended first; the executor has pended itself.
-    More {
-        /// Polls made.
-        polls: usize,
-    },
-}
-
-/// What an inline drive did.
-///
-/// # IRQL
-/// Any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Driven {
-    /// Whether the executor had nothing left to do.
-    pub idle: bool,
-    /// Polls made.
-    pub polls: usize,
-}
-
-/// Why an inline drive did nothing.
-///
-/// # IRQL
-/// Any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriveError {
-    /// This processor runs the executor already: the caller is inside one of its polls.
-    Reentrant,
-    /// Another processor runs it and did not let go within the bound.
-    Busy,
-}
-
-impl From<DriveError> for Status {
-    fn from(error: DriveError) -> Self {
-        match error {
-            DriveError::Reentrant => Self::POSSIBLE_DEADLOCK,
-            DriveError::Busy => Self::DEVICE_BUSY,
-        }
-    }
-}
-
-/// A snapshot of one live task.
-///
-/// # IRQL
-/// Any.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskState {
-    /// Spawn site and size.
-    pub info: &'static TaskInfo,
-    /// Polls so far.
-    pub polls: u32,
-    /// In the run queue.
-    pub scheduled: bool,
-    /// The future is gone, references are left.
-    pub complete: bool,
-}
 
 /// What the runner alone touches.
 struct Local {
@@ -135,7 +42,7 @@ pub(crate) struct CoreHead {
     swept: AtomicBool,
     /// `Platform::runner` of the current runner, or zero.
     runner: AtomicUsize,
-    live: AtomicPtr<Header>,
+    pub(super) live: AtomicPtr<Header>,
     runs: AtomicU32,
 }
 
@@ -191,7 +98,7 @@ impl CoreHead {
 /// As said at each method.
 #[repr(C)]
 pub struct Core<P: Platform> {
-    head: CoreHead,
+    pub(super) head: CoreHead,
     local: UnsafeCell<Local>,
     platform: P,
 }
@@ -555,46 +462,6 @@ impl<P: Platform> Core<P> {
         local.first = task.as_ptr();
     }
 
-    fn link(&self, task: NonNull<Header>) {
-        // SAFETY: alive; the list is the runner's.
-        let header = unsafe { task.as_ref() };
-        if header.linked.replace(true) {
-            return;
-        }
-        let first = self.head.live.load(Ordering::Relaxed);
-        header.list_next.store(first, Ordering::Relaxed);
-        if let Some(first) = NonNull::new(first) {
-            // SAFETY: linked tasks are alive.
-            unsafe { first.as_ref() }
-                .list_prev
-                .store(task.as_ptr(), Ordering::Relaxed);
-        }
-        self.head.live.store(task.as_ptr(), Ordering::Release);
-    }
-
-    fn unlink(&self, task: NonNull<Header>) {
-        // SAFETY: alive; the list is the runner's.
-        let header = unsafe { task.as_ref() };
-        if !header.linked.replace(false) {
-            return;
-        }
-        let next = header.list_next.load(Ordering::Relaxed);
-        let prev = header.list_prev.load(Ordering::Relaxed);
-        match NonNull::new(prev) {
-            // SAFETY: linked tasks are alive.
-            Some(prev) => unsafe { prev.as_ref() }
-                .list_next
-                .store(next, Ordering::Relaxed),
-            None => self.head.live.store(next, Ordering::Release),
-        }
-        if let Some(next) = NonNull::new(next) {
-            // SAFETY: linked tasks are alive.
-            unsafe { next.as_ref() }
-                .list_prev
-                .store(prev, Ordering::Relaxed);
-        }
-    }
-
     /// Refuses new tasks and cancels all there are.
     ///
     /// # IRQL
@@ -631,29 +498,5 @@ impl<P: Platform> Core<P> {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.head.queue.is_running()
-    }
-
-    /// Calls `show` for every live task that has run at least once. Exact when nobody runs the executor; otherwise (a debugger
-    /// callback) a best effort over at most 4096 tasks.
-    ///
-    /// # IRQL
-    /// Any.
-    pub fn for_each_task(&self, mut show: impl FnMut(TaskState)) {
-        let mut next = self.head.live.load(Ordering::Acquire);
-        for _ in 0..4096 {
-            let Some(task) = NonNull::new(next) else {
-                return;
-            };
-            // SAFETY: exact use: linked tasks are alive while nobody runs. In a debugger callback the machine stands still.
-            let header = unsafe { task.as_ref() };
-            let state = header.state.load(Ordering::Relaxed);
-            show(TaskState {
-                info: header.vtable.info,
-                polls: header.polls.load(Ordering::Relaxed),
-                scheduled: state & SCHEDULED != 0,
-                complete: state & COMPLETE != 0,
-            });
-            next = header.list_next.load(Ordering::Relaxed);
-        }
     }
 }

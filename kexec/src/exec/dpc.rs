@@ -243,7 +243,10 @@ impl DpcExecutor {
 impl Drop for DpcExecutor {
     fn drop(&mut self) {
         let stopped = self.stopped.load(Ordering::Acquire);
-        assert!(stopped || sys::unwinding(), "DpcExecutor dropped without stop");
+        assert!(
+            stopped || sys::unwinding(),
+            "DpcExecutor dropped without stop"
+        );
     }
 }
 

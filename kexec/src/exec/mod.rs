@@ -3,14 +3,17 @@
 
 mod core_exec;
 mod dpc;
+mod live;
+mod outcome;
 mod passive;
 mod queue;
 mod support;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use core_exec::{Budget, Core, DriveError, Driven, Outcome, TaskState, layout};
+pub use core_exec::{Core, layout};
 pub use dpc::DpcExecutor;
+pub use outcome::{Budget, DriveError, Driven, Outcome, TaskState};
 pub use passive::PassiveExecutor;
 
 pub(crate) use core_exec::CoreHead;

@@ -310,7 +310,10 @@ impl PassiveExecutor {
 impl Drop for PassiveExecutor {
     fn drop(&mut self) {
         let stopped = self.stopped.load(Ordering::Acquire);
-        assert!(stopped || sys::unwinding(), "PassiveExecutor dropped without stop");
+        assert!(
+            stopped || sys::unwinding(),
+            "PassiveExecutor dropped without stop"
+        );
     }
 }
 

@@ -97,9 +97,7 @@ pub unsafe fn MmAllocatePagesForMdlEx(
     unsafe { mdl.write(fresh) };
     for page in 0..pages {
         // SAFETY: the PFN array follows the MDL.
-        let slot = unsafe { mdl.add(1) }
-            .cast::<u64>()
-            .wrapping_add(page);
+        let slot = unsafe { mdl.add(1) }.cast::<u64>().wrapping_add(page);
         // SAFETY: inside the block.
         unsafe { slot.write((memory as u64 >> 12) + page as u64) };
     }

@@ -26,11 +26,19 @@ use std::vec::Vec;
 use super::{IO_STACK_LOCATION, KTIMER, PKSERVICE_ROUTINE};
 
 pub(super) mod api;
+mod dpc;
 mod io;
+mod locks;
 mod mm;
+mod pool;
 mod registry;
+mod thread;
+mod wait;
 
 pub use registry::Value;
+
+/// A wait that nothing ends is a failed test.
+pub(super) const STUCK: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub(super) struct Block {
     pub(super) layout: Layout,
@@ -157,7 +165,10 @@ pub(super) fn at_most(call: &str, max: u8) {
 #[track_caller]
 pub(super) fn at_least(call: &str, min: u8) {
     let level = irql();
-    assert!(level >= min || std::thread::panicking(), "{call}: IRQL {level}, at least {min} needed");
+    assert!(
+        level >= min || std::thread::panicking(),
+        "{call}: IRQL {level}, at least {min} needed"
+    );
 }
 
 impl Kernel {
@@ -392,7 +403,7 @@ impl Session {
         for (address, block) in &state.freed {
             // SAFETY: freed blocks stay allocated (quarantine) until the session ends.
             let bytes = unsafe { core::slice::from_raw_parts(*address as *const u8, block.size) };
-            if bytes.iter().any(|byte| *byte != api::FREED) {
+            if bytes.iter().any(|byte| *byte != pool::FREED) {
                 found.push(std::format!("write after free: {} bytes", block.size));
             }
         }
@@ -427,7 +438,7 @@ impl Drop for Session {
         let mut state = self.kernel.lock();
         state.stopping = true;
         for (address, block) in state.freed.drain() {
-            // SAFETY: allocated with this layout by `api::ExAllocatePoolWithTag`, and dropped from the table here.
+            // SAFETY: allocated with this layout by `pool::ExAllocatePoolWithTag`, and dropped from the table here.
             unsafe { std::alloc::dealloc(address as *mut u8, block.layout) };
         }
         drop(state);
