@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The package through Wine's setup functions; what they wrote is compared with what our own INF reader says.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use inf::{Data, Entry, Inf, Registry};
@@ -11,66 +14,88 @@ use super::{Wine, helper};
 const OURS: &str = "\\Registry\\Machine\\System\\CurrentControlSet\\";
 const THEIRS: &str = "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\";
 
-/// Installs `package`/`inf` on a device with hardware id `id` and checks files and registry.
-///
-/// # Errors
-///
-/// A step of setup failed, or something is missing or different.
-pub(crate) fn package(
-    wine: &Wine,
-    package: &Path,
-    inf: &str,
-    id: &str,
-    target: &Path,
-) -> Result<()> {
-    let program = helper::setup_program(target)?;
-    let folder = wine.drive().join("package");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    for entry in fs::read_dir(package).with_context(|| package.display().to_string())? {
-        let path = entry?.path();
-        if path.is_file() {
-            fs::copy(&path, folder.join(path.file_name().unwrap_or_default()))
-                .with_context(|| path.display().to_string())?;
-        }
-    }
-    fs::copy(&program, folder.join("setup.exe")).with_context(|| program.display().to_string())?;
-
-    wine.end_session();
-    let windows = format!("C:\\package\\{inf}");
-    let output = wine.run(&["C:\\package\\setup.exe", &windows, id], "-all,+debugstr")?;
-    let failed = output.text.lines().any(|line| line.contains("SETUP FAIL"));
-    if failed || !output.status.success() {
-        bail!(
-            "setup failed: {}\n{}",
-            output.status,
-            output.text.trim_end()
-        );
-    }
-
-    let text = fs::read_to_string(package.join(inf))?;
-    let parsed = Inf::parse(&text)?;
-    copied_files(wine, &parsed)?;
-    compare_registry(wine, &parsed, id)
+/// Wine's setup functions and, beside them, what our reader makes of the same packages.
+pub(crate) struct Setup<'a> {
+    wine: &'a Wine,
+    program: PathBuf,
+    ours: Registry,
 }
 
-/// The files that the INF names are in the drivers folder.
-fn copied_files(wine: &Wine, parsed: &Inf) -> Result<()> {
-    let files = parsed
+impl<'a> Setup<'a> {
+    /// Nothing is installed yet. Builds the program that calls the setup functions.
+    ///
+    /// # Errors
+    ///
+    /// It does not build.
+    pub(crate) fn new(wine: &'a Wine, target: &Path) -> Result<Self> {
+        Ok(Self {
+            wine,
+            program: helper::setup_program(target)?,
+            ours: Registry::new(),
+        })
+    }
+
+    /// Installs the INF `inf`, whose images are in `images`, on a device with hardware id `id`, after what
+    /// has been installed before, and checks files and registry.
+    ///
+    /// # Errors
+    ///
+    /// A step of setup failed, or something is missing or different.
+    pub(crate) fn install(&mut self, inf: &Path, images: &Path, id: &str) -> Result<()> {
+        let text = fs::read_to_string(inf).with_context(|| inf.display().to_string())?;
+        let parsed = Inf::parse(&text)?;
+        let name = inf.file_name().unwrap_or_default().to_string_lossy();
+
+        self.wine.end_session();
+        let folder = self.wine.drive().join("package");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        copy(inf, &folder.join(&*name))?;
+        copy(&self.program, &folder.join("setup.exe"))?;
+        for file in files(&parsed)? {
+            copy(&images.join(file), &folder.join(file))?;
+        }
+
+        let windows = format!("C:\\package\\{name}");
+        let output = self
+            .wine
+            .run(&["C:\\package\\setup.exe", &windows, id], "-all,+debugstr")?;
+        let failed = output.text.lines().any(|line| line.contains("SETUP FAIL"));
+        if failed || !output.status.success() {
+            bail!(
+                "setup failed: {}\n{}",
+                output.status,
+                output.text.trim_end()
+            );
+        }
+        for file in files(&parsed)? {
+            ensure!(
+                self.wine.drivers().join(file).is_file(),
+                "setup did not copy {file}"
+            );
+        }
+        inf::install(&parsed, &mut self.ours)?;
+        compare_registry(self.wine, &self.ours, id)
+    }
+}
+
+/// The files that an INF installs.
+fn files(parsed: &Inf) -> Result<impl Iterator<Item = &str>> {
+    let section = parsed
         .section("SourceDisksFiles")
         .context("no [SourceDisksFiles]")?;
-    for file in files.lines.iter().filter_map(|line| line.key.as_deref()) {
-        ensure!(
-            wine.drivers().join(file).is_file(),
-            "setup did not copy {file}"
-        );
-    }
+    Ok(section.lines.iter().filter_map(|line| line.key.as_deref()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| from.display().to_string())?;
     Ok(())
 }
 
-/// Every value that our reader gets from the INF is in Wine's registry with the same type and data.
-fn compare_registry(wine: &Wine, parsed: &Inf, id: &str) -> Result<()> {
-    let mut ours = Registry::new();
-    inf::install(parsed, &mut ours)?;
+/// Every value that our reader gets from the packages is in Wine's registry with the same type and data.
+fn compare_registry(wine: &Wine, ours: &Registry, id: &str) -> Result<()> {
     let device = device_key(wine, id)?;
     let database = format!("{}\\{}\\", inf::DRIVER_DATABASE, id.replace('\\', "#"));
     let mut compared = 0;
