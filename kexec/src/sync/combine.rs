@@ -87,15 +87,15 @@ impl<A: Future, B: Future> Future for Join2<A, B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.first.is_none() {
-            if let Poll::Ready(output) = this.a.poll(cx) {
-                *this.first = Some(output);
-            }
+        if this.first.is_none()
+            && let Poll::Ready(output) = this.a.poll(cx)
+        {
+            *this.first = Some(output);
         }
-        if this.second.is_none() {
-            if let Poll::Ready(output) = this.b.poll(cx) {
-                *this.second = Some(output);
-            }
+        if this.second.is_none()
+            && let Poll::Ready(output) = this.b.poll(cx)
+        {
+            *this.second = Some(output);
         }
         match (this.first.take(), this.second.take()) {
             (Some(first), Some(second)) => Poll::Ready((first, second)),

@@ -5,7 +5,9 @@ use core::ptr::{self, NonNull};
 
 use super::device::DevicePtr;
 use crate::irql::Passive;
-use crate::nt::sys::{self, DEVICE_OBJECT, IO_STACK_LOCATION, IRP, KEVENT, NotificationEvent, PVOID};
+use crate::nt::sys::{
+    self, DEVICE_OBJECT, IO_STACK_LOCATION, IRP, KEVENT, NotificationEvent, PVOID,
+};
 use crate::status::{Result, STATUS_PENDING, Status};
 
 /// Major function codes (`wdm.h`).
@@ -167,7 +169,12 @@ impl Irp {
     /// <= DISPATCH_LEVEL.
     pub fn set(&mut self, status: i32, information: usize) {
         // SAFETY: valid and ours (type's invariant).
-        unsafe { (*self.raw()).IoStatus = sys::IO_STATUS_BLOCK { Status: status, Information: information } };
+        unsafe {
+            (*self.raw()).IoStatus = sys::IO_STATUS_BLOCK {
+                Status: status,
+                Information: information,
+            }
+        };
     }
 
     /// Sets `IoStatus.Status`, and `Information` when the result has one.
@@ -212,8 +219,10 @@ impl Irp {
         core::mem::forget(self);
         // SAFETY: a valid IRP of ours; the next driver gets our location back.
         unsafe { (*raw).CurrentLocation += 1 };
-        // SAFETY: as above; there is a location above ours because we are in one.
-        unsafe { (*raw).CurrentStackLocation = (*raw).CurrentStackLocation.add(1) };
+        // SAFETY: as above.
+        let location = unsafe { &mut (*raw).CurrentStackLocation };
+        // There is a location above ours because we are in one.
+        *location = location.wrapping_add(1);
         // SAFETY: a valid device below us and an IRP prepared for it; not used afterwards.
         unsafe { sys::IofCallDriver(lower.as_raw(), raw) }
     }
@@ -267,7 +276,12 @@ unsafe extern "C" fn signal(_device: *mut DEVICE_OBJECT, _irp: *mut IRP, context
 ///
 /// # Safety
 /// `irp` is owned by the caller, `next` is its next stack location and filled; `target` is valid.
-unsafe fn call_and_wait(irp: *mut IRP, next: *mut IO_STACK_LOCATION, target: DevicePtr, _passive: Passive) {
+unsafe fn call_and_wait(
+    irp: *mut IRP,
+    next: *mut IO_STACK_LOCATION,
+    target: DevicePtr,
+    _passive: Passive,
+) {
     let mut event = core::mem::MaybeUninit::<KEVENT>::uninit();
     // SAFETY: memory of the right size that stays in place until the wait below is over.
     unsafe { sys::KeInitializeEvent(event.as_mut_ptr(), NotificationEvent, 0) };
@@ -307,11 +321,14 @@ pub(super) unsafe fn send(
 ) -> Result<Reply> {
     // SAFETY: callable at <= DISPATCH_LEVEL with a positive stack size.
     let irp = unsafe { sys::IoAllocateIrp(target.stack_size(), 0) };
-    let irp = NonNull::new(irp).ok_or(Status::INSUFFICIENT_RESOURCES)?.as_ptr();
+    let irp = NonNull::new(irp)
+        .ok_or(Status::INSUFFICIENT_RESOURCES)?
+        .as_ptr();
     // SAFETY: just allocated.
     unsafe { (*irp).IoStatus.Status = initial.unwrap_or(NOT_SUPPORTED) };
-    // SAFETY: a new IRP's current location is one past its last; the one below exists (stack size >= 1).
-    let next = unsafe { (*irp).CurrentStackLocation.sub(1) };
+    // A new IRP's current location is one past its last; the one below exists (stack size >= 1).
+    // SAFETY: just allocated.
+    let next = unsafe { (*irp).CurrentStackLocation }.wrapping_sub(1);
     // SAFETY: zeroed by IoAllocateIrp and ours.
     unsafe { (*next).MajorFunction = major };
     // SAFETY: as above.
@@ -324,5 +341,8 @@ pub(super) unsafe fn send(
     let block = unsafe { (*irp).IoStatus };
     // SAFETY: allocated above, kept by the completion routine.
     unsafe { sys::IoFreeIrp(irp) };
-    Ok(Reply { status: block.Status, information: block.Information })
+    Ok(Reply {
+        status: block.Status,
+        information: block.Information,
+    })
 }

@@ -31,7 +31,12 @@ const HANDED_OVER: u32 = u32::from_le_bytes(*b"XPnP");
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub unsafe fn send_pnp(target: DevicePtr, minor: u8, parameters: [usize; 4], passive: Passive) -> Result<Reply> {
+pub unsafe fn send_pnp(
+    target: DevicePtr,
+    minor: u8,
+    parameters: [usize; 4],
+    passive: Passive,
+) -> Result<Reply> {
     // SAFETY: passed on to the caller.
     unsafe { send(target, (mj::PNP, minor), parameters, None, passive) }
 }
@@ -50,7 +55,9 @@ impl WideText {
 
     /// The strings of a list (one for a plain string), as 16-bit units without terminators.
     pub fn strings(&self) -> impl Iterator<Item = &[u16]> {
-        self.units().split(|&unit| unit == 0).filter(|string| !string.is_empty())
+        self.units()
+            .split(|&unit| unit == 0)
+            .filter(|string| !string.is_empty())
     }
 }
 
@@ -76,7 +83,7 @@ unsafe fn take(text: *mut u16, list: bool) -> Result<WideText> {
     let mut previous = 1;
     loop {
         // SAFETY: at or before the terminator, so inside the block.
-        let unit = unsafe { text.add(taken.1).read() };
+        let unit = unsafe { text.wrapping_add(taken.1).read() };
         if unit == 0 && (!list || previous == 0) {
             return Ok(taken);
         }
@@ -100,7 +107,12 @@ pub fn query_id(target: DevicePtr, kind: usize, passive: Passive) -> Result<Wide
     let reply = unsafe { send_pnp(target, mn::QUERY_ID, [kind, 0, 0, 0], passive)? };
     Status::check(reply.status)?;
     // SAFETY: on success the information is such a block, given away by the bus driver.
-    unsafe { take(reply.information as *mut u16, matches!(kind, BUS_QUERY_HARDWARE_IDS | BUS_QUERY_COMPATIBLE_IDS)) }
+    unsafe {
+        take(
+            reply.information as *mut u16,
+            matches!(kind, BUS_QUERY_HARDWARE_IDS | BUS_QUERY_COMPATIBLE_IDS),
+        )
+    }
 }
 
 /// Asks `target` for its location text (IRP_MN_QUERY_DEVICE_TEXT, `kind` 1) or description (`kind` 0).
@@ -127,17 +139,22 @@ pub fn query_text(target: DevicePtr, kind: usize, passive: Passive) -> Result<Wi
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn wide_string<'a>(strings: impl Iterator<Item = &'a str> + Clone, list: bool) -> Result<usize> {
+pub fn wide_string<'a>(
+    strings: impl Iterator<Item = &'a str> + Clone,
+    list: bool,
+) -> Result<usize> {
     let units = strings.clone().map(|s| s.len() + 1).sum::<usize>() + usize::from(list);
     // SAFETY: callable at this level; the size is not zero.
-    let block = unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, units.max(1) * 2, HANDED_OVER) }.cast::<u16>();
+    let block =
+        unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, units.max(1) * 2, HANDED_OVER) }
+            .cast::<u16>();
     if block.is_null() {
         return Err(Status::INSUFFICIENT_RESOURCES);
     }
     let mut at = 0;
     let mut put = |unit: u16| {
         // SAFETY: `units` counted every unit that is put.
-        unsafe { block.add(at).write(unit) };
+        unsafe { block.wrapping_add(at).write(unit) };
         at += 1;
     };
     for string in strings {
@@ -160,7 +177,8 @@ pub fn wide_string<'a>(strings: impl Iterator<Item = &'a str> + Clone, list: boo
 pub fn relations(objects: &[DevicePtr]) -> Result<usize> {
     let size = size_of::<DEVICE_RELATIONS>() + objects.len() * size_of::<usize>();
     // SAFETY: callable at this level; the size is not zero.
-    let list = unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, size, HANDED_OVER) }.cast::<DEVICE_RELATIONS>();
+    let list = unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, size, HANDED_OVER) }
+        .cast::<DEVICE_RELATIONS>();
     if list.is_null() {
         return Err(Status::INSUFFICIENT_RESOURCES);
     }
@@ -171,9 +189,30 @@ pub fn relations(objects: &[DevicePtr]) -> Result<usize> {
     for (index, object) in objects.iter().enumerate() {
         core::mem::forget(object.reference());
         // SAFETY: the block has room for all of them.
-        unsafe { first.add(index).write(object.as_raw()) };
+        unsafe { first.wrapping_add(index).write(object.as_raw()) };
     }
     Ok(list as usize)
+}
+
+/// A structure in pool for whoever sent the request: the number for `Information`.
+///
+/// # Errors
+/// Out of memory.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn hand_over<T: Copy>(value: T) -> Result<usize> {
+    const { assert!(align_of::<T>() <= 16) };
+    // SAFETY: callable at this level; the size is not zero.
+    let block =
+        unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, size_of::<T>().max(1), HANDED_OVER) }
+            .cast::<T>();
+    if block.is_null() {
+        return Err(Status::INSUFFICIENT_RESOURCES);
+    }
+    // SAFETY: just allocated; pool is 16-byte aligned.
+    unsafe { block.write(value) };
+    Ok(block as usize)
 }
 
 /// Tells the PnP manager to ask the bus whose PDO this is for its children again.
@@ -248,10 +287,20 @@ impl QueryInterface {
     ///
     /// # IRQL
     /// PASSIVE_LEVEL.
-    pub unsafe fn ask<T: Copy>(target: DevicePtr, guid: &[u8; 16], version: u16, passive: Passive) -> Result<T> {
+    pub unsafe fn ask<T: Copy>(
+        target: DevicePtr,
+        guid: &[u8; 16],
+        version: u16,
+        passive: Passive,
+    ) -> Result<T> {
         let mut table = core::mem::MaybeUninit::<T>::zeroed();
         let packed = size_of::<T>() | usize::from(version) << 16;
-        let parameters = [guid.as_ptr() as usize, packed, table.as_mut_ptr() as usize, 0];
+        let parameters = [
+            guid.as_ptr() as usize,
+            packed,
+            table.as_mut_ptr() as usize,
+            0,
+        ];
         // SAFETY: the parameters of this request; GUID and table outlive the call.
         let reply = unsafe { send_pnp(target, mn::QUERY_INTERFACE, parameters, passive)? };
         Status::check(reply.status)?;
@@ -276,7 +325,9 @@ impl<'a> Capabilities<'a> {
         let pointer = irp.parameters()[0] as *mut DEVICE_CAPABILITIES;
         // SAFETY: NULL is refused; otherwise the sender's structure, ours to fill while we own the IRP.
         let capabilities = unsafe { pointer.as_mut() }?;
-        (capabilities.Version == 1 && usize::from(capabilities.Size) >= size_of::<DEVICE_CAPABILITIES>()).then_some(Self(capabilities))
+        (capabilities.Version == 1
+            && usize::from(capabilities.Size) >= size_of::<DEVICE_CAPABILITIES>())
+        .then_some(Self(capabilities))
     }
 
     /// The structure.
@@ -296,7 +347,12 @@ impl DeviceRef {
     ///
     /// # IRQL
     /// PASSIVE_LEVEL.
-    pub unsafe fn send_pnp(&self, minor: u8, parameters: [usize; 4], passive: Passive) -> Result<Reply> {
+    pub unsafe fn send_pnp(
+        &self,
+        minor: u8,
+        parameters: [usize; 4],
+        passive: Passive,
+    ) -> Result<Reply> {
         // SAFETY: passed on to the caller; the reference keeps the target alive.
         unsafe { send_pnp(self.as_ptr(), minor, parameters, passive) }
     }

@@ -52,7 +52,9 @@ impl RemoveLock {
     /// <= DISPATCH_LEVEL.
     pub fn acquire(&self) -> Result<RemoveGuard<'_>> {
         // SAFETY: initialised (contract of `init`); tag and file are only looked at by checked builds.
-        let status = unsafe { sys::IoAcquireRemoveLockEx(self.0.get(), ptr::null_mut(), c"".as_ptr(), 0, SIZE) };
+        let status = unsafe {
+            sys::IoAcquireRemoveLockEx(self.0.get(), ptr::null_mut(), c"".as_ptr(), 0, SIZE)
+        };
         Status::check(status).map(|()| RemoveGuard(self))
     }
 

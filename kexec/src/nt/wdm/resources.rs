@@ -4,7 +4,10 @@
 use core::ptr;
 
 use super::irp::{Irp, mj, mn};
-use crate::nt::sys::{self, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_LIST, IO_RESOURCE_DESCRIPTOR, IO_RESOURCE_REQUIREMENTS_LIST, NonPagedPoolNx};
+use crate::nt::sys::{
+    self, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_LIST, IO_RESOURCE_DESCRIPTOR,
+    IO_RESOURCE_REQUIREMENTS_LIST, NonPagedPoolNx,
+};
 use crate::status::{Result, Status};
 
 /// CmResourceTypeInterrupt.
@@ -79,7 +82,10 @@ impl<'a> ResourceList<'a> {
         if raw == 0 || translated == 0 {
             return Ok(None);
         }
-        let (raw, translated) = (raw as *mut CM_RESOURCE_LIST, translated as *mut CM_RESOURCE_LIST);
+        let (raw, translated) = (
+            raw as *mut CM_RESOURCE_LIST,
+            translated as *mut CM_RESOURCE_LIST,
+        );
         // SAFETY: the PnP manager's lists, valid while the IRP is ours.
         let raw = unsafe { Self::at(raw)? };
         // SAFETY: as above.
@@ -102,7 +108,11 @@ impl<'a> ResourceList<'a> {
         }
         // SAFETY: a field of a valid list.
         let first = unsafe { ptr::addr_of_mut!((*list).Descriptors) }.cast();
-        Ok(Self { first, count: count as usize, irp: core::marker::PhantomData })
+        Ok(Self {
+            first,
+            count: count as usize,
+            irp: core::marker::PhantomData,
+        })
     }
 
     fn descriptor(&self, index: usize) -> *mut CM_PARTIAL_RESOURCE_DESCRIPTOR {
@@ -130,7 +140,10 @@ impl<'a> ResourceList<'a> {
                     vector: b,
                     affinity: u64::from(c) | u64::from(e) << 32,
                 },
-                TYPE_MEMORY => Resource::Memory { start: u64::from(a) | u64::from(b) << 32, length: c },
+                TYPE_MEMORY => Resource::Memory {
+                    start: u64::from(a) | u64::from(b) << 32,
+                    length: c,
+                },
                 _ => Resource::Other,
             }
         })
@@ -181,7 +194,14 @@ fn message_interrupt(requirement: Requirement) -> IO_RESOURCE_DESCRIPTOR {
         Flags: LATCHED | MESSAGE | POLICY_INCLUDED,
         Spare2: 0,
         // Minimum, maximum; policy u32 at 10h with the group in the upper half of the word; priority undefined; processors.
-        Union: [MESSAGE_TOKEN, MESSAGE_TOKEN, SPECIFIED_PROCESSORS | u32::from(requirement.group) << 16, 0, mask as u32, (mask >> 32) as u32],
+        Union: [
+            MESSAGE_TOKEN,
+            MESSAGE_TOKEN,
+            SPECIFIED_PROCESSORS | u32::from(requirement.group) << 16,
+            0,
+            mask as u32,
+            (mask >> 32) as u32,
+        ],
     }
 }
 
@@ -197,7 +217,10 @@ fn message_interrupt(requirement: Requirement) -> IO_RESOURCE_DESCRIPTOR {
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub unsafe fn extend_requirements(information: usize, extra: impl ExactSizeIterator<Item = Requirement>) -> Result<usize> {
+pub unsafe fn extend_requirements(
+    information: usize,
+    extra: impl ExactSizeIterator<Item = Requirement>,
+) -> Result<usize> {
     let old = information as *mut IO_RESOURCE_REQUIREMENTS_LIST;
     if old.is_null() {
         return Err(Status::NOT_SUPPORTED);
@@ -213,8 +236,14 @@ pub unsafe fn extend_requirements(information: usize, extra: impl ExactSizeItera
     let total = count as usize + extra.len();
     let size = header + total * size_of::<IO_RESOURCE_DESCRIPTOR>();
     // SAFETY: callable at this level; the size is not zero.
-    let new = unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, size.max(size_of::<IO_RESOURCE_REQUIREMENTS_LIST>()), HANDED_OVER) }
-        .cast::<IO_RESOURCE_REQUIREMENTS_LIST>();
+    let new = unsafe {
+        sys::ExAllocatePoolWithTag(
+            NonPagedPoolNx,
+            size.max(size_of::<IO_RESOURCE_REQUIREMENTS_LIST>()),
+            HANDED_OVER,
+        )
+    }
+    .cast::<IO_RESOURCE_REQUIREMENTS_LIST>();
     if new.is_null() {
         return Err(Status::INSUFFICIENT_RESOURCES);
     }
@@ -237,11 +266,12 @@ pub unsafe fn extend_requirements(information: usize, extra: impl ExactSizeItera
             descriptor.Union[5] = 0;
         }
         // SAFETY: the new list has room for all of them.
-        unsafe { to.add(index).write(descriptor) };
+        unsafe { to.wrapping_add(index).write(descriptor) };
     }
     for (index, requirement) in extra.enumerate() {
+        let slot = to.wrapping_add(count as usize + index);
         // SAFETY: as above.
-        unsafe { to.add(count as usize + index).write(message_interrupt(requirement)) };
+        unsafe { slot.write(message_interrupt(requirement)) };
     }
     // SAFETY: the new list.
     unsafe { (*new).Count = total as u32 };
