@@ -15,7 +15,10 @@ pub struct IoError {
 impl IoError {
     /// Wraps `source`, which happened at `path`.
     pub fn with_path(path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self { path: path.into(), source }
+        Self {
+            path: path.into(),
+            source,
+        }
     }
 }
 
@@ -47,7 +50,11 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::Missing { path, package } => write!(f, "{} not found: install the Debian package {package}", path.display()),
+            Self::Missing { path, package } => write!(
+                f,
+                "{} not found: install the Debian package {package}",
+                path.display()
+            ),
             Self::Subset(subset) => write!(f, "wdk-sys feature {subset:?} can't be built on Linux"),
         }
     }

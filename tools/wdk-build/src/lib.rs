@@ -87,12 +87,21 @@ impl Config {
     /// Names the missing folder and the Debian package that has it.
     fn find() -> Result<Self, ConfigError> {
         println!("cargo::rerun-if-env-changed={MINGW_INCLUDE_ENV}");
-        let include = std::env::var_os(MINGW_INCLUDE_ENV).map_or_else(|| PathBuf::from(MINGW_INCLUDE), PathBuf::from);
+        let include = std::env::var_os(MINGW_INCLUDE_ENV)
+            .map_or_else(|| PathBuf::from(MINGW_INCLUDE), PathBuf::from);
         if !include.join("ddk/ntddk.h").exists() {
-            return Err(ConfigError::Missing { path: include.join("ddk/ntddk.h"), package: "mingw-w64-x86-64-dev" });
+            return Err(ConfigError::Missing {
+                path: include.join("ddk/ntddk.h"),
+                package: "mingw-w64-x86-64-dev",
+            });
         }
-        let libclang = std::env::var_os("LIBCLANG_PATH").map_or_else(|| PathBuf::from("/usr/lib/llvm-19/lib"), PathBuf::from);
-        Ok(Self { include, clang_include: clang_include(&libclang)?, driver_config: DriverConfig::Wdm })
+        let libclang = std::env::var_os("LIBCLANG_PATH")
+            .map_or_else(|| PathBuf::from("/usr/lib/llvm-19/lib"), PathBuf::from);
+        Ok(Self {
+            include,
+            clang_include: clang_include(&libclang)?,
+            driver_config: DriverConfig::Wdm,
+        })
     }
 
     /// Header folders, the kernel's first.
@@ -101,15 +110,25 @@ impl Config {
     ///
     /// None here; the published helper checks its folders at this point.
     pub fn include_paths(&self) -> Result<impl Iterator<Item = PathBuf>, ConfigError> {
-        Ok([self.include.join("ddk"), self.include.clone(), self.clang_include.clone()].into_iter())
+        Ok([
+            self.include.join("ddk"),
+            self.include.clone(),
+            self.clang_include.clone(),
+        ]
+        .into_iter())
     }
 
     /// Macros given to the C parser.
     pub fn preprocessor_definitions(&self) -> impl Iterator<Item = (String, Option<String>)> {
         // mingw's headers derive the architecture from the target; the version opens everything they have.
-        [("_KERNEL_MODE", None), ("WINVER", Some("0x0A00")), ("_WIN32_WINNT", Some("0x0A00")), ("NTDDI_VERSION", Some("0x0A000002"))]
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.map(str::to_owned)))
+        [
+            ("_KERNEL_MODE", None),
+            ("WINVER", Some("0x0A00")),
+            ("_WIN32_WINNT", Some("0x0A00")),
+            ("NTDDI_VERSION", Some("0x0A000002")),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.map(str::to_owned)))
     }
 
     /// Headers of one subset.
@@ -123,7 +142,11 @@ impl Config {
             ApiSubset::Wdf => &[],
             other => return Err(ConfigError::Subset(other)),
         };
-        Ok(list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>().into_iter())
+        Ok(list
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+            .into_iter())
     }
 
     /// The C text that bindgen reads.
@@ -131,7 +154,10 @@ impl Config {
     /// # Errors
     ///
     /// As [`Config::headers`].
-    pub fn bindgen_header_contents(&self, subsets: impl IntoIterator<Item = ApiSubset>) -> Result<String, ConfigError> {
+    pub fn bindgen_header_contents(
+        &self,
+        subsets: impl IntoIterator<Item = ApiSubset>,
+    ) -> Result<String, ConfigError> {
         let mut text = String::from(include_str!("before.h"));
         for subset in subsets {
             for header in self.headers(subset)? {
@@ -161,7 +187,10 @@ impl Config {
 
 /// Clang's own headers, for the compiler intrinsics that the DDK includes.
 fn clang_include(libclang: &Path) -> Result<PathBuf, ConfigError> {
-    let missing = || ConfigError::Missing { path: libclang.join("clang/*/include"), package: "libclang-common-19-dev" };
+    let missing = || ConfigError::Missing {
+        path: libclang.join("clang/*/include"),
+        package: "libclang-common-19-dev",
+    };
     let versions = std::fs::read_dir(libclang.join("clang")).map_err(|_| missing())?;
     versions
         .filter_map(|entry| Some(entry.ok()?.path().join("include")))
@@ -181,7 +210,9 @@ where
     E: From<ConfigError>,
 {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(driver_model__driver_type, values(\"WDM\", \"KMDF\", \"UMDF\"))");
+    println!(
+        "cargo::rustc-check-cfg=cfg(driver_model__driver_type, values(\"WDM\", \"KMDF\", \"UMDF\"))"
+    );
     println!("cargo::rustc-cfg=driver_model__driver_type=\"WDM\"");
     let config = Config::find()?;
     generate(config)
