@@ -10,7 +10,6 @@ mod run;
 mod setup;
 mod test;
 mod util;
-#[expect(dead_code, reason = "called by the test command")]
 mod wine;
 
 use std::process::ExitCode;

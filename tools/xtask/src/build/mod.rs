@@ -25,7 +25,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-#[expect(unused_imports, reason = "for the commands that boot the test kernel")]
 pub(crate) use kernel::test_kernel;
 
 use crate::{setup, util};
@@ -102,7 +101,7 @@ impl Flavor {
 pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&[setup::Purpose::Build], args.yes)?;
     if args.kernel {
-        println!("{}", kernel::test_kernel()?.display());
+        println!("{}", test_kernel()?.display());
         return Ok(());
     }
     let flavor = if args.checked {
