@@ -8,6 +8,9 @@ extern crate std;
 
 pub mod enumerate;
 pub mod evtchn;
+pub mod facade;
+#[cfg(windows)]
+mod ffi;
 pub mod interfaces;
 pub mod pdo;
 pub mod status;

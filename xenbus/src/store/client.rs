@@ -121,7 +121,7 @@ impl Client {
     ) -> Call<()> {
         let mut text = heapless::Vec::<u8, PERMISSIONS_MAX>::new();
         if let Err(status) = permissions.iter().try_for_each(|p| p.append(&mut text)) {
-            return Call::refused(status, ignore);
+            return Call::failed(status, ignore);
         }
         let [a, b, c] = path.parts();
         self.call(Kind::SET_PERMS, tx, &[a, b, c, b"\0", &text], ignore)
@@ -205,11 +205,20 @@ pub struct Call<T> {
 }
 
 impl<T> Call<T> {
-    pub(super) fn refused(status: Status, map: fn(Bytes) -> Result<T>) -> Self {
+    pub(super) fn failed(status: Status, map: fn(Bytes) -> Result<T>) -> Self {
         Self {
             state: CallState::Refused(status),
             map,
             value: PhantomData,
+        }
+    }
+
+    /// Why the request was not even queued, if it was not.
+    #[must_use]
+    pub fn refused(&self) -> Option<Status> {
+        match &self.state {
+            CallState::Refused(status) => Some(*status),
+            _ => None,
         }
     }
 

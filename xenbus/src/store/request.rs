@@ -300,7 +300,7 @@ impl Request {
     /// not been made.
     ///
     /// Not from a callback of this request.
-    pub(super) fn disarm(&self) -> bool {
+    pub(crate) fn disarm(&self) -> bool {
         self.callback.lock().take().is_some()
     }
 
@@ -308,7 +308,7 @@ impl Request {
     ///
     /// Exactly one claimant wins; the winner submits the request. With `abandon`, a request that is
     /// still under way is marked so that the task undoes it.
-    pub(super) fn claim(&self, from: Kind, to: Kind, abandon: bool) -> bool {
+    pub(crate) fn claim(&self, from: Kind, to: Kind, abandon: bool) -> bool {
         let mut state = self.state.lock();
         if state.kind != from {
             return false;
@@ -328,14 +328,14 @@ impl Request {
     }
 
     /// Makes a claimed request the end of transaction `tx_id`.
-    pub(super) fn set_end(&self, tx_id: u32, commit: bool) {
+    pub(crate) fn set_end(&self, tx_id: u32, commit: bool) {
         let mut state = self.state.lock();
         state.tx_id = tx_id;
         state.body = end_body(commit);
     }
 
     /// The transaction that a finished START opened.
-    pub(super) fn started(&self) -> Option<u32> {
+    pub(crate) fn started(&self) -> Option<u32> {
         let state = self.state.lock();
         let done = state.phase == Phase::Done && state.result.is_ok();
         let id = state.body.first_chunk::<4>()?;

@@ -61,13 +61,13 @@ impl Transaction {
 
     fn end(mut self, commit: bool) -> Call<()> {
         let Some(request) = self.request.take() else {
-            return Call::refused(status::INVALID_PARAMETER, ignore);
+            return Call::failed(status::INVALID_PARAMETER, ignore);
         };
         if self.epoch != self.client.shared().epoch() {
-            return Call::refused(status::RETRY, ignore);
+            return Call::failed(status::RETRY, ignore);
         }
         if !request.claim(Kind::TRANSACTION_START, Kind::TRANSACTION_END, false) {
-            return Call::refused(status::INVALID_PARAMETER, ignore);
+            return Call::failed(status::INVALID_PARAMETER, ignore);
         }
         request.set_end(self.id, commit);
         self.client.submit(Ok(request), Admission::Cleanup, ignore)

@@ -36,6 +36,8 @@ pub struct Xenstored {
     pub hold: bool,
     /// Neither reads nor writes while true: a daemon that was killed.
     pub dead: bool,
+    /// Every watch is over quota.
+    pub refuse_watches: bool,
     /// Whole replies that `hold` kept back.
     pub held: Vec<Vec<u8>>,
     /// Every request seen, oldest first.
@@ -240,6 +242,7 @@ impl Xenstored {
                 Ok(std::format!("{id}\0").into_bytes())
             }
             Kind::TRANSACTION_END => self.end(tx, payload).map(|()| ok),
+            Kind::WATCH if self.refuse_watches => Err("EQUOTA"),
             Kind::WATCH => {
                 let token = parts.get(1).ok_or("EINVAL")?.to_vec();
                 if self
