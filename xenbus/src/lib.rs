@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! xenbus.sys: the bus driver.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod facade;
 mod ffi;
 pub mod interfaces;
 pub mod pdo;
+pub mod root;
 pub mod status;
 pub mod store;
 #[cfg(any(test, not(windows)))]

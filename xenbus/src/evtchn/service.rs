@@ -105,6 +105,12 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         self.abi.name()
     }
 
+    /// All processors there can ever be.
+    #[must_use]
+    pub fn cpus(&self) -> &[Cpu] {
+        &self.cpus
+    }
+
     /// Counters of a processor.
     #[must_use]
     pub fn cpu(&self, cpu: u32) -> Option<&Cpu> {
