@@ -111,11 +111,11 @@ pub fn call(object: Ptr, request: Ptr) -> NtStatus {
             format_args!("PnP IRP {minor:#x} at IRQL {}", irql::current()),
         );
     }
-    let record = track::open_call(request, at);
     let routine = object
         .ptr(device::DRIVER)
         .ptr(driver::MAJOR + 8 * usize::from(function));
     let who = super::driver::name_of(object.ptr(device::DRIVER));
+    let record = track::open_call(request, at, &who);
     let result =
         verifier::call::driver("Dispatch", routine, &[object.0, request.0]) as u32 as NtStatus;
     let marked = || here.get::<u8>(stack::CONTROL) & stack::PENDING != 0;
@@ -166,7 +166,15 @@ pub fn complete(request: Ptr) {
         let at = current(request);
         let control: u8 = at.get(stack::CONTROL);
         let pending = control & stack::PENDING;
-        track::pass(request, location(request), pending != 0);
+        if let Some(driver) = track::pass(request, location(request), pending != 0) {
+            let who = verifier::Caller {
+                driver,
+                export: "Dispatch",
+            };
+            let detail =
+                format_args!("returned STATUS_PENDING, but IRP {request} is not marked pending");
+            verifier::fail_as(&who, "irp_pending_mismatch", detail);
+        }
         request.set(irp::PENDING_RETURNED, pending);
         request.set(irp::CURRENT_LOCATION, location(request) + 1);
         request.set(irp::CURRENT_STACK, at.add(stack::SIZE));

@@ -3,9 +3,9 @@
 //! dispatch routine's return value agrees with what became of the IRP.
 //!
 //! Every `IofCallDriver` opens a *call record* for the stack location it hands over. The completion walk closes the
-//! records of the locations it passes and notes the pending bit. When the dispatch routine returns, the
-//! record must agree: `STATUS_PENDING` if and only if the location was marked pending, and any other status
-//! only once the IRP was completed. An IRP that is gone leaves a tombstone until its memory is used again.
+//! records of the locations it passes and notes the pending bit. A routine that returns `STATUS_PENDING` must have its location
+//! marked pending when the walk comes by, at the latest by its completion routine; one that returns anything else must
+//! not, and the IRP must be completed by then. An IRP that is gone leaves a tombstone until its memory is used again.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -30,8 +30,12 @@ struct Tracked {
 }
 
 struct Call {
+    /// The driver whose dispatch routine was called.
+    who: String,
     passed: bool,
     pending: bool,
+    /// The routine returned `STATUS_PENDING` before the completion walk came by.
+    promised: bool,
 }
 
 #[derive(Default)]
@@ -106,18 +110,19 @@ pub fn take_finish(irp: Ptr) -> Option<Finish> {
     })
 }
 
-/// Opens the record of a call that hands over `location`.
-pub fn open_call(irp: Ptr, location: u8) -> u64 {
+/// Opens the record of a call that hands over `location` to driver `who`.
+pub fn open_call(irp: Ptr, location: u8, who: &str) -> u64 {
     with(|state| {
         state.next_call += 1;
         let number = state.next_call;
-        state.calls.insert(
-            number,
-            Call {
-                passed: false,
-                pending: false,
-            },
-        );
+        let who = String::from(who);
+        let call = Call {
+            who,
+            passed: false,
+            pending: false,
+            promised: false,
+        };
+        state.calls.insert(number, call);
         if let Some(tracked) = state.irps.get_mut(&irp) {
             tracked.in_flight = true;
             tracked.calls.push((location, number));
@@ -126,24 +131,30 @@ pub fn open_call(irp: Ptr, location: u8) -> u64 {
     })
 }
 
-/// The completion walk passes `location`, whose pending bit is `pending`.
-pub fn pass(irp: Ptr, location: u8, pending: bool) {
+/// The completion walk passes `location`, whose pending bit is `pending`; names the driver that promised to mark it.
+pub fn pass(irp: Ptr, location: u8, pending: bool) -> Option<String> {
     with(|state| {
-        let Some(tracked) = state.irps.get_mut(&irp) else {
-            return;
-        };
+        let tracked = state.irps.get_mut(&irp)?;
         tracked.in_flight = false;
         let calls = &mut state.calls;
+        let mut broken = None;
         tracked.calls.retain(|(at, number)| {
             if *at == location
                 && let Some(call) = calls.get_mut(number)
             {
                 call.passed = true;
                 call.pending = pending;
+                if call.promised {
+                    if !pending {
+                        broken = Some(call.who.clone());
+                    }
+                    calls.remove(number);
+                }
             }
             *at != location
         });
-    });
+        broken
+    })
 }
 
 /// Closes a record when the dispatch routine has returned `pending` or not; says what does not agree.
@@ -155,20 +166,18 @@ pub fn close_call(
     marked: impl FnOnce() -> bool,
 ) -> Option<&'static str> {
     with(|state| {
+        let call = state.calls.get_mut(&number)?;
+        if !call.passed && pending {
+            call.promised = true;
+            return None;
+        }
         let call = state.calls.remove(&number)?;
-        let held = state.irps.get_mut(&irp).is_some_and(|tracked| {
-            let held = tracked.alive && tracked.calls.iter().any(|(_, n)| *n == number);
-            if !pending {
-                tracked.calls.retain(|(_, n)| *n != number);
-            }
-            held
-        });
         let bit = if call.passed {
             call.pending
-        } else if held {
-            marked()
         } else {
-            return None;
+            let tracked = state.irps.get_mut(&irp)?;
+            tracked.calls.retain(|(_, n)| *n != number);
+            tracked.alive && marked()
         };
         match (pending, bit) {
             (true, false) => Some("returned STATUS_PENDING without marking the IRP pending"),
@@ -199,27 +208,35 @@ mod tests {
     fn a_return_value_must_agree_with_the_pending_bit_and_completion() {
         let irp = Ptr(0xA000);
         add(irp, None);
-        let marked = || true;
-        let call = open_call(irp, 2);
-        assert_eq!(close_call(irp, call, true, marked), None);
-        pass(irp, 2, true);
-        let call = open_call(irp, 1);
+        let open = |location| open_call(irp, location, "d");
+        let call = open(2);
+        assert_eq!(close_call(irp, call, true, || false), None);
+        assert_eq!(pass(irp, 2, true), None, "marked by the completion routine");
+        let call = open(2);
+        assert_eq!(close_call(irp, call, true, || false), None);
+        assert_eq!(
+            pass(irp, 2, false).as_deref(),
+            Some("d"),
+            "promised and not marked"
+        );
+        let call = open(1);
+        assert_eq!(pass(irp, 1, false), None);
         assert!(
             close_call(irp, call, true, || false)
                 .unwrap()
                 .contains("without marking")
         );
-        let call = open_call(irp, 1);
+        let call = open(1);
         pass(irp, 1, false);
-        assert_eq!(close_call(irp, call, false, marked), None);
-        let call = open_call(irp, 1);
+        assert_eq!(close_call(irp, call, false, || true), None);
+        let call = open(1);
         pass(irp, 1, true);
         assert!(
-            close_call(irp, call, false, marked)
+            close_call(irp, call, false, || true)
                 .unwrap()
                 .contains("did not return")
         );
-        let call = open_call(irp, 1);
+        let call = open(1);
         assert!(
             close_call(irp, call, false, || false)
                 .unwrap()
@@ -233,7 +250,7 @@ mod tests {
         assert_eq!(check(irp), Err(Wrong::Unknown));
         add(irp, None);
         assert_eq!(check(irp), Ok(()));
-        open_call(irp, 1);
+        open_call(irp, 1, "d");
         assert!(remove(irp), "a driver still had it");
         assert_eq!(check(irp), Err(Wrong::Gone));
     }

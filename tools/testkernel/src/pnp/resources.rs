@@ -17,7 +17,7 @@ const PRIVATE: u8 = 0x81;
 const LATCHED: u16 = 1;
 const MESSAGE: u16 = 2;
 const ALTERNATIVE: u8 = 8;
-const POLICY_SPECIFIED: u32 = 4;
+const POLICY_SPECIFIED: u16 = 4;
 const PCI: u32 = 5;
 /// One entry of a resource list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn grant(wanted: Ptr) -> Option<(Descriptor, Descriptor)> {
         }
         INTERRUPT if flags & MESSAGE != 0 => {
             let flags = flags & (LATCHED | MESSAGE);
-            let targeted = wanted.get::<u32>(0x10) == POLICY_SPECIFIED;
+            let targeted = wanted.get::<u16>(0x10) == POLICY_SPECIFIED;
             let affinity = if targeted { wanted.get::<u64>(0x18) } else { 1 };
             let (low, high) = split(affinity);
             let (vector, level) = new_vector(None);
