@@ -26,7 +26,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         domid: args.required("--domid")?,
         nonce: args.option("--nonce")?.map_or_else(draw_nonce, Ok)?,
         bounces: args.option("--bounces")?.unwrap_or(1000),
-        limit: Duration::from_secs(args.option("--timeout")?.unwrap_or(30)),
+        limit: Duration::from_secs(args.option("--timeout")?.unwrap_or(60)),
     };
     args.end()?;
     counter_start(&options.nonce)?;
