@@ -11,6 +11,7 @@ use kexec::{Result, Status};
 use super::fifo;
 use super::host::{EventPage, Hypervisor, Machine};
 use super::two_level;
+use crate::status;
 
 /// Pool tag of event channels.
 pub const TAG: Tag = Tag(*b"XBev");
@@ -177,38 +178,47 @@ where
             states.try_push(PollState::None)?;
             continue;
         };
-        let page = match host.alloc_page() {
-            Ok(page) => page,
-            Err(status) => {
-                reset(host);
-                return Err(status);
-            }
-        };
-        let gfn = page.gfn();
-        // Kept in `states` before the hypervisor learns of it: freed only after a reset.
-        states.try_push(PollState::Fifo(fifo::PollState::new(page)))?;
-        if let Err(status) = host.init_control(gfn, vcpu) {
+        let told = host.alloc_page().and_then(|page| {
+            let gfn = page.gfn();
+            // Kept in `states` before the hypervisor learns of it: freed only after a reset.
+            states.try_push(PollState::Fifo(fifo::PollState::new(page)))?;
+            host.init_control(gfn, vcpu)
+        });
+        if let Err(status) = told {
             // Before any control block is freed: the hypervisor still writes there.
-            reset(host);
+            if reset(host).is_err() {
+                core::mem::forget(states);
+            }
             return Err(status);
         }
     }
     Ok(states)
 }
 
+/// Times a reset is tried that the hypervisor asks to try again.
+const RESET_TRIES: usize = 100;
+
 /// Resets every port of the domain and binds the toolstack's again.
 ///
 /// A port that cannot be carried over has its parameter cleared: its service then says "not there"
 /// instead of using a port that is something else.
-pub fn reset<H: Hypervisor>(host: &H) {
+///
+/// # Errors
+/// The hypercall's: pages that the hypervisor was told of must then never be freed.
+pub fn reset<H: Hypervisor>(host: &H) -> Result {
     let peers = TOOLSTACK_PORTS.map(|param| {
         let port = host.get_param(param).ok().filter(|&port| port != 0)?;
         host.query_interdomain(u32::try_from(port).ok()?).ok()
     });
-    if let Err(status) = host.reset() {
-        kexec::warn!("evtchn: reset failed, {status}");
-        return;
+    let mut result = host.reset();
+    for _ in 1..RESET_TRIES {
+        // EAGAIN and EBUSY.
+        if !matches!(result, Err(status::RETRY | status::PIPE_BUSY)) {
+            break;
+        }
+        result = host.reset();
     }
+    result.inspect_err(|status| kexec::warn!("evtchn: reset failed, {status}"))?;
     for (param, peer) in TOOLSTACK_PORTS.into_iter().zip(peers) {
         let port = match peer {
             Some((domain, port)) => host.bind_interdomain(domain, port).unwrap_or(0),
@@ -218,4 +228,5 @@ pub fn reset<H: Hypervisor>(host: &H) {
             kexec::warn!("evtchn: port {port} of parameter {param} is lost, {status}");
         }
     }
+    Ok(())
 }

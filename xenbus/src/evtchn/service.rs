@@ -66,6 +66,8 @@ pub struct Evtchn<H: Hypervisor + Machine> {
     cpus: Vec<Cpu>,
     epoch: AtomicU32,
     enabled: AtomicBool,
+    /// The hypervisor may still write to its pages: they are never freed.
+    keep_pages: AtomicBool,
 }
 
 impl<H: Hypervisor + Machine> Evtchn<H> {
@@ -89,6 +91,7 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
                 cpus,
                 epoch: AtomicU32::new(0),
                 enabled: AtomicBool::new(false),
+                keep_pages: AtomicBool::new(false),
             },
         )
     }
@@ -135,12 +138,13 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         if config.upcall {
             self.enable_vectors();
         }
-        let line = self.host.line();
-        if let Some(line) = line {
+        let line = self.host.line().is_some_and(|line| {
             // Type 0: a GSI.
-            self.host.set_param(PARAM_CALLBACK_IRQ, u64::from(line))?;
-        }
-        if line.is_none() && !self.has_upcall(0) {
+            let set = self.host.set_param(PARAM_CALLBACK_IRQ, u64::from(line));
+            set.inspect_err(|status| kexec::warn!("evtchn: no callback line, {status}"))
+                .is_ok()
+        });
+        if !line && !self.has_upcall(0) {
             self.enabled.store(false, Ordering::SeqCst);
             return Err(Status::UNSUCCESSFUL);
         }
@@ -193,8 +197,8 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         if self.channels() != 0 {
             kexec::error!("evtchn: {} channels outstanding", self.channels());
         }
-        if matches!(self.abi, Abi::Fifo(_)) {
-            reset(&self.host);
+        if matches!(self.abi, Abi::Fifo(_)) && reset(&self.host).is_err() {
+            self.keep_pages.store(true, Ordering::SeqCst);
         }
     }
 
@@ -396,6 +400,16 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
     /// Any, HIGH_LEVEL included.
     pub fn suspended(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl<H: Hypervisor + Machine> Drop for Evtchn<H> {
+    fn drop(&mut self) {
+        if self.keep_pages.load(Ordering::SeqCst) {
+            kexec::error!("evtchn: pages kept, the hypervisor did not give them back");
+            core::mem::forget(core::mem::replace(&mut self.abi, Abi::TwoLevel));
+            core::mem::forget(core::mem::replace(&mut self.states, Vec::new(TAG)));
+        }
     }
 }
 

@@ -261,6 +261,30 @@ fn a_failing_reset_leaves_the_parameters_alone() {
 }
 
 #[test]
+fn pages_that_a_failing_reset_leaves_with_the_hypervisor_are_never_freed() {
+    let (xen, service) = start(
+        Options {
+            reset: false,
+            ..Options::default()
+        },
+        true,
+    );
+    let channel = unbound(&service);
+    drop(channel);
+    service.disable();
+    service.release();
+    drop(service);
+    // Two control blocks and an array page, each still held by more than the machine's own list.
+    assert_eq!(xen.pages_in_use(), 3);
+    let (xen, service) = start(Options::default(), true);
+    drop(unbound(&service));
+    service.disable();
+    service.release();
+    drop(service);
+    assert_eq!(xen.pages_in_use(), 0);
+}
+
+#[test]
 fn an_array_that_cannot_grow_fails_the_open_and_closes_the_port() {
     let (xen, service) = start(
         Options {

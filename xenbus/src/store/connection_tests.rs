@@ -34,6 +34,43 @@ fn without_store_parameters_there_is_no_connection() {
 }
 
 #[test]
+fn a_domain_without_a_store_starts_its_events_and_stops_cleanly() {
+    for missing in [PARAM_STORE_PFN, PARAM_STORE_EVTCHN] {
+        let mut machine = machine();
+        machine.xen.state().params.remove(&missing);
+        let events = machine.events(crate::evtchn::Config::default());
+        let events = events.expect("event channels need no store");
+        let host = events.host();
+        let frame = page_frame(None, host.get_param(PARAM_STORE_PFN));
+        let port = event_port(host.get_param(PARAM_STORE_EVTCHN));
+        let failed = frame.and_then(|_| port.map(drop));
+        assert_eq!(failed, Err(Status::DEVICE_NOT_READY));
+        events.disable();
+        machine.halt();
+        events.release();
+        drop(events);
+        assert_eq!(machine.session.leaks(), [""; 0]);
+    }
+}
+
+#[test]
+fn refused_vectors_carry_the_store_over_the_callback_line() {
+    let nodes = [("name", "guest")];
+    let options = Options {
+        vectors: false,
+        ..Options::default()
+    };
+    let mut machine = TestMachine::boot(Xenstored::with(&nodes), options);
+    machine
+        .run(Policy::default(), |_, connection| {
+            let call = connection.client().read(None, path("name"));
+            assert_eq!(&*block_on(Passive::assert(), call)??, b"guest");
+            Ok(())
+        })
+        .expect("served");
+}
+
+#[test]
 fn a_page_that_is_not_granted_is_found_by_its_parameter_or_not_at_all() {
     let none = Err(Status::INVALID_PARAMETER);
     for entry in [

@@ -252,6 +252,18 @@ impl FakeXen {
         state.interrupts.is_empty() && state.dpcs.is_empty()
     }
 
+    /// Pages that the driver holds.
+    #[must_use]
+    pub fn pages_in_use(&self) -> usize {
+        let state = self.state();
+        let known = |page: &FakePage| {
+            let told = state.control.values().chain(&state.array);
+            1 + told.filter(|p| p.gfn == page.gfn).count()
+        };
+        let held = |page: &&FakePage| Arc::strong_count(&page.words) > known(page);
+        state.pages.iter().filter(held).count()
+    }
+
     /// Takes the next interrupt or DPC: the processor and whether it is an interrupt.
     pub fn next(&self) -> Option<(u32, bool)> {
         let mut state = self.state();
