@@ -4,6 +4,8 @@
 mod core_exec;
 mod dpc;
 mod live;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod outcome;
 mod passive;
 mod queue;
