@@ -119,15 +119,13 @@ impl Rig {
         let packages = Packages::ensure(&config.cache)?;
         let snapshot = retry_once(|| Snapshot::ensure(&config.cache, &packages, variant(&config)))?;
         let counts = config.cache.path("run/hypercalls");
-        let mut plugin = Vec::new();
+        // Loaded in any case: it corrects a fault of QEMU that guests with an IRQL run into.
+        let file = helper::build(&config.cache, &helper::COUNTER)?;
+        let mut plugin = vec!["-plugin".to_owned(), quoted(&file)];
         if config.count_hypercalls {
-            let file = helper::build(&config.cache, &helper::COUNTER)?;
             // The table of an earlier run must not be taken for this one's.
             let _ = fs::remove_file(&counts);
-            plugin.extend([
-                "-plugin".into(),
-                format!("{},out={}", quoted(&file), quoted(&counts)),
-            ]);
+            plugin[1] += &format!(",out={}", quoted(&counts));
         }
         let restore = || snapshot.restore(&config.cache, &packages, &plugin, config.lifetime);
         let machine = retry_once(restore)?;

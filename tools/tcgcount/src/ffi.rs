@@ -76,8 +76,15 @@ pub(crate) unsafe extern "C" fn qemu_plugin_install(
         // SAFETY: By the contract each element is a string that lives during the call.
         unsafe { CStr::from_ptr(*arg) }.to_str().ok()
     });
-    if !configure(texts) {
+    let Some(count) = configure(texts) else {
         return -1;
+    };
+    if let Err(why) = crate::lock::correct() {
+        eprintln!("tcgcount: {why}");
+        return -1;
+    }
+    if !count {
+        return 0;
     }
     // SAFETY: `id` is the one that QEMU gave, and the callback has the type that it expects.
     unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, translated) };

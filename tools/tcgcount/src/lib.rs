@@ -5,10 +5,15 @@
 //! outside the guest. Xen and a PV dom0 execute none. Loaded with `-plugin FILE,out=TABLE`; at QEMU's end `TABLE` gets a
 //! line `ADDRESS COUNT` (hex, decimal) per address. Counters are added to by translated code without a lock: exact with
 //! one emulation thread (`-icount`, `thread=single`), else only as long as one CPU at a time makes hypercalls.
+//!
+//! Without `out=` nothing is counted. In every case the plugin corrects one fault of QEMU 7.2 that guests with an IRQL in CR8 run
+//! into at once; see `lock.rs`.
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "QEMU's plugin interface")]
 mod ffi;
+#[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
+mod lock;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,16 +33,16 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     counters: BTreeMap::new(),
 });
 
-/// Takes the plugin's arguments; false if they are wrong.
-fn configure<'a>(args: impl Iterator<Item = &'a str>) -> bool {
+/// Takes the plugin's arguments: whether to count, or `None` if they are wrong.
+fn configure<'a>(args: impl Iterator<Item = &'a str>) -> Option<bool> {
     let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     for arg in args {
         let Some(out) = arg.strip_prefix("out=") else {
-            return false;
+            return None;
         };
         out.clone_into(&mut table.out);
     }
-    !table.out.is_empty()
+    Some(!table.out.is_empty())
 }
 
 /// The counter of an instruction, if it is one to be counted.
