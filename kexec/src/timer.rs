@@ -3,7 +3,7 @@
 //!
 //! A list of pinned nodes, soonest first, under a spin lock; each node lives in its [`Sleep`]. Inserting is linear in the number
 //! of timers set (a bus driver has a handful), cancelling is constant. Wakers are called with the lock released. The list stops
-//! by [`Timers::stop`], after which nothing fires.
+//! by `Timers::stop`, after which nothing fires.
 #![expect(unsafe_code, reason = "an intrusive list of pinned nodes")]
 
 use core::cell::UnsafeCell;
