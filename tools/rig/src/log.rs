@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::error::{Context, Result};
 
 /// Xen prints a guest's line in pieces of this many characters.
-pub const XEN_LINE: usize = 198;
+pub const XEN_LINE: usize = 199;
 
 /// A line of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
