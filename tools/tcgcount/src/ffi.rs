@@ -79,7 +79,8 @@ pub(crate) unsafe extern "C" fn qemu_plugin_install(
     let Some(count) = configure(texts) else {
         return -1;
     };
-    if let Err(why) = crate::lock::correct() {
+    let corrected = crate::lock::correct().and_then(crate::priority::correct);
+    if let Err(why) = corrected {
         eprintln!("tcgcount: {why}");
         return -1;
     }

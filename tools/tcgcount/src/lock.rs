@@ -63,11 +63,11 @@ unsafe extern "C" fn locked(cpu: *mut c_void, mask: c_int) {
     }
 }
 
-/// Replaces `cpu_interrupt`. Called before any emulation begins.
+/// Replaces `cpu_interrupt` and returns its address. Called before any emulation begins.
 ///
 /// # Errors
 /// QEMU's code is not the one that this was written for.
-pub(crate) fn correct() -> Result<(), String> {
+pub(crate) fn correct() -> Result<usize, String> {
     let entry = (cpu_interrupt as unsafe extern "C" fn(_, _) as usize) as *mut u8;
     let mut code = [0; FIRST + TAIL.len()];
     for (index, byte) in code.iter_mut().enumerate() {
@@ -103,5 +103,5 @@ pub(crate) fn correct() -> Result<(), String> {
     }
     // SAFETY: As above.
     unsafe { mprotect(first as *mut c_void, length, READ_EXECUTE) };
-    Ok(())
+    Ok(entry as usize)
 }
