@@ -404,3 +404,39 @@ fn cross_processor_wakes_reach_a_targeted_task() {
     storm.join().expect("storm");
     executor.stop(Passive::assert());
 }
+
+#[test]
+fn stop_during_a_storm_of_wakes_is_clean() {
+    for round in 0..20_u32 {
+        let _session = fake::boot();
+        let executor = DpcExecutor::try_new(TAG, (round % 2 == 0).then_some(3)).expect("executor");
+        let notify = Arc::try_new(TAG, Notify::new()).expect("memory");
+        let waits = notify.clone();
+        let serve = async move {
+            loop {
+                waits.notified().await;
+            }
+        };
+        let handle = executor.spawn(task!("serve"), serve).expect("spawn");
+        let end = std::sync::Arc::new(AtomicBool::new(false));
+        let (wakes, over) = (notify.clone(), end.clone());
+        let storm = fake::spawn(1, move || {
+            while !over.load(Ordering::SeqCst) {
+                let old = fake_raise(11);
+                wakes.notify();
+                fake_lower(old);
+            }
+        });
+        for _ in 0..round {
+            std::thread::yield_now();
+        }
+        let stopper = executor.clone();
+        let stop = fake::spawn(2, move || stopper.stop(Passive::assert()));
+        let joined = block_on(Passive::assert(), handle).expect("memory");
+        assert_eq!(joined, Err(Aborted));
+        stop.join().expect("stop");
+        assert_eq!(executor.blocks(), 0);
+        end.store(true, Ordering::SeqCst);
+        storm.join().expect("storm");
+    }
+}
