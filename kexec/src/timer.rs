@@ -50,7 +50,7 @@ pub struct Timers {
 unsafe extern "C" fn fired(_dpc: *mut sys::KDPC, context: PVOID, _arg1: PVOID, _arg2: PVOID) {
     // SAFETY: the context is a live `Timers` until `stop` has flushed this DPC.
     let timers = unsafe { &*context.cast::<Timers>() };
-    timers.expire();
+    timers.expire_due(true);
 }
 
 impl Timers {
@@ -81,6 +81,11 @@ impl Timers {
     /// # IRQL
     /// <= DISPATCH_LEVEL.
     pub fn expire(&self) {
+        self.expire_due(false);
+    }
+
+    /// `fired`: the KTIMER has gone off and is not set any more, even when interrupt time says that it is too early.
+    fn expire_due(&self, fired: bool) {
         let now = Instant::now();
         loop {
             let mut list = self.list.lock();
@@ -91,7 +96,8 @@ impl Timers {
             // SAFETY: queued nodes are alive, and reached under the lock only.
             let node = unsafe { &mut *first.as_ptr() };
             if node.deadline > now {
-                self.arm(&mut list, now, true);
+                let spent = fired || list.armed <= now;
+                self.arm(&mut list, now, spent);
                 return;
             }
             unlink(&mut list, node);
@@ -103,14 +109,14 @@ impl Timers {
         }
     }
 
-    /// Sets the KTIMER to the first deadline, when it is not so already.
-    fn arm(&self, list: &mut List, now: Instant, fired: bool) {
+    /// Sets the KTIMER to the first deadline. Needless while it is set to an earlier point; then its DPC does it. `spent`: it is not set.
+    fn arm(&self, list: &mut List, now: Instant, spent: bool) {
         let Some(first) = NonNull::new(list.first) else {
             return;
         };
         // SAFETY: queued nodes are alive, and reached under the lock only.
         let deadline = unsafe { (*first.as_ptr()).deadline };
-        if !list.stopped && deadline != Instant::NEVER && (fired || deadline < list.armed) {
+        if !list.stopped && deadline != Instant::NEVER && (spent || deadline < list.armed) {
             list.armed = deadline;
             self.alarm.set(deadline.since(now), 0);
         }
