@@ -30,13 +30,17 @@ pub(super) struct Environment {
 const START_INFO_MAGIC: u32 = 0x336e_c578;
 const HVM_INFO: usize = 0x9f800;
 
-/// Reads the environment; `start_info` may be garbage. Uses the identity map of the boot code.
+/// Reads the environment; `start_info` may be garbage. Uses the direct map of the boot code. An HVM guest has the
+/// information page and, in newer toolstacks, a start info as well, which lacks the ACPI tables.
 pub(super) fn read(start_info: usize) -> Option<Environment> {
+    if let Some(environment) = hvm(Ptr(super::DIRECT_MAP + HVM_INFO)) {
+        return Some(environment);
+    }
     let info = Ptr(super::DIRECT_MAP + start_info);
     if start_info != 0 && start_info < 0xffff_f000 && info.get::<u32>(0) == START_INFO_MAGIC {
         return pvh(info);
     }
-    hvm(Ptr(super::DIRECT_MAP + HVM_INFO))
+    None
 }
 
 fn pvh(info: Ptr) -> Option<Environment> {
