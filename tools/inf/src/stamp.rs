@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Fills a template: `@NAME@` becomes its value, and a line that mentions a name whose value is
-//! empty is dropped whole (so that a continued line stays one).
+//! empty is dropped whole (so that a continued line stays one). A line that begins with `;;` is about the
+//! template and dropped too.
 
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -16,7 +17,10 @@ pub type Values = BTreeMap<&'static str, String>;
 pub fn stamp(template: &str, values: &Values) -> Result<String> {
     let mut out = String::with_capacity(template.len());
     for (index, line) in template.lines().enumerate() {
-        // A comment line is prose about the template, with no names to replace.
+        // Prose about the template ends here; other comments go through, with no names to replace.
+        if line.starts_with(";;") {
+            continue;
+        }
         if line.starts_with(';') {
             out.push_str(line);
         } else {
@@ -68,10 +72,10 @@ mod tests {
 
     #[test]
     fn names_are_replaced_and_lines_with_empty_ones_dropped() {
-        let text = "x=@A@,@A@\ny = a, \\\n @EMPTY@, \\\n b\nz ; @EMPTY@\n";
+        let text = ";; about\n; kept @B@\nx=@A@,@A@\ny = a, \\\n @EMPTY@, \\\n b\nz ; @EMPTY@\n";
         assert_eq!(
             stamp(text, &values()).unwrap(),
-            "x=one,one\r\ny = a, \\\r\n b\r\n"
+            "; kept @B@\r\nx=one,one\r\ny = a, \\\r\n b\r\n"
         );
     }
 
