@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use kexec::nt::sys::{DEVICE_OBJECT, DRIVER_OBJECT, IRP, UNICODE_STRING};
 use kexec::nt::wdm::{Device, DevicePtr, Driver, Irp};
-use kexec::nt::{WStr, WString, log};
+use kexec::nt::{WStr, WString};
 use kexec::{Passive, Result, Status, error, info};
 use xenbus_interface::xen;
 
@@ -30,17 +30,12 @@ pub(super) fn driver() -> Result<Driver> {
     unsafe { Driver::from_raw(DRIVER.load(Ordering::Acquire)) }.ok_or(Status::INVALID_DEVICE_STATE)
 }
 
-/// Writes kexec's log lines to xen.sys.
-fn sink(level: log::Level, line: &str) {
-    xen::log_write(level.into(), line);
-}
-
 /// Entry point of the image. Succeeds in every case: a driver that cannot work here stays loaded and inert.
 ///
 /// # Safety
 /// Called once by the I/O manager, at PASSIVE_LEVEL, with the driver object and the path of the service key.
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn DriverEntry(
+unsafe extern "system" fn DriverEntry(
     driver: *mut DRIVER_OBJECT,
     path: *const UNICODE_STRING,
 ) -> i32 {
@@ -52,7 +47,6 @@ pub unsafe extern "system" fn DriverEntry(
         }
         return 0;
     }
-    log::set_sink(Some(sink));
     // SAFETY: the I/O manager's driver object.
     let Some(object) = (unsafe { Driver::from_raw(driver) }) else {
         return 0;
@@ -78,7 +72,6 @@ unsafe extern "C" fn unload(_driver: *mut DRIVER_OBJECT) {
     super::fdo::forget_service_key();
     DRIVER.store(core::ptr::null_mut(), Ordering::Release);
     info!("xenbus: unloaded");
-    log::set_sink(None);
 }
 
 unsafe extern "C" fn add_device(_driver: *mut DRIVER_OBJECT, pdo: *mut DEVICE_OBJECT) -> i32 {

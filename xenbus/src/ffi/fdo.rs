@@ -27,6 +27,7 @@ use super::bus::{Bus, Line};
 use super::driver::{self, Extension};
 use super::lower::Lower;
 use super::pdo::Pdo;
+use super::tables::References;
 
 /// FILE_DEVICE_BUS_EXTENDER.
 const FILE_DEVICE_BUS_EXTENDER: u32 = 0x2a;
@@ -75,6 +76,7 @@ pub(super) struct Fdo {
     children: SpinLock<Vec<Device<Extension>>>,
     /// Paging, hibernation and dump files on our children.
     usage: AtomicU32,
+    references: References,
 }
 
 impl Fdo {
@@ -106,6 +108,7 @@ impl Fdo {
                     bus: SpinLock::new(None),
                     children: SpinLock::new(Vec::new(TAG)),
                     usage: AtomicU32::new(0),
+                references: References::default(),
                 }))
             },
         )?;
@@ -130,9 +133,9 @@ impl Fdo {
         self.bus.lock().clone().ok_or(Status::DEVICE_NOT_READY)
     }
 
-    /// PCI device id: the vendor name of the children is `XP` and this in hexadecimal.
-    pub(super) fn device_id(&self) -> u16 {
-        self.device_id
+    /// What children hold.
+    pub(super) fn references(&self) -> &References {
+        &self.references
     }
 
     /// The PCI interface, for a child.
@@ -291,6 +294,7 @@ impl Fdo {
         if !self.started.swap(false, Ordering::Relaxed) {
             return;
         }
+        self.references.report();
         let bus = self.bus.lock().take();
         if let Some(bus) = bus {
             bus.stop(passive);

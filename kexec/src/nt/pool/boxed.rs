@@ -70,14 +70,24 @@ impl<T> Box<T> {
         value
     }
 
-    /// Gives up ownership; [`Self::from_raw`] takes it back.
-    pub(crate) fn into_raw(self) -> NonNull<T> {
+    /// Gives up ownership, for a pointer that crosses an image boundary; [`Self::from_raw`] takes it back.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<T> {
         core::mem::ManuallyDrop::new(self).ptr
     }
 
+    /// Takes back what [`Self::into_raw`] gave up.
+    ///
     /// # Safety
     /// `ptr` came from [`Self::into_raw`] of a box with `tag`, and is not used by anyone else any more.
-    pub(crate) unsafe fn from_raw(ptr: NonNull<T>, tag: Tag) -> Self {
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub unsafe fn from_raw(ptr: NonNull<T>, tag: Tag) -> Self {
         Self {
             ptr,
             tag,

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The interface tables that children call: thunks between C arguments and [`crate::facade`].
+//!
+//! The context of every table is the address of the parent's [`Fdo`]. A thunk looks up what exists since the last start, turns
+//! pointers into slices and handles into objects, and calls the facade; it decides nothing. Handles are pool boxes that the call
+//! which ends them takes back, whatever its result. A child that passes a bad pointer breaks the kernel like any other driver;
+//! what can be checked (NULL, lengths, kinds, versions) is.
+
+mod evtchn;
+mod store;
+mod store_async;
+
+use core::ffi::c_char;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kexec::nt::wdm::QueryInterface;
+use kexec::nt::{Arc, Box};
+use kexec::{Result, Status, warn};
+use xenbus_interface::{Guid, Interface};
+
+use super::TAG;
+use super::bus::Bus;
+use super::fdo::Fdo;
+use crate::interfaces;
+
+/// References that children hold, by interface.
+#[derive(Default)]
+pub(super) struct References {
+    store: AtomicU32,
+    store_async: AtomicU32,
+    evtchn: AtomicU32,
+}
+
+impl References {
+    /// Says who still holds references at a stop.
+    pub(super) fn report(&self) {
+        for (name, count) in [("STORE", &self.store), ("STORE_ASYNC", &self.store_async), ("EVTCHN", &self.evtchn)] {
+            let count = count.load(Ordering::Acquire);
+            if count != 0 {
+                warn!("xenbus: {count} references to {name} outstanding");
+            }
+        }
+    }
+}
+
+/// Answers QUERY_INTERFACE for everything but the bus interface.
+///
+/// # Errors
+/// As [`interfaces::query`].
+pub(super) fn answer(fdo: &Fdo, query: &QueryInterface) -> Result {
+    let answer = interfaces::query(Guid::from_bytes(query.guid()), query.version, query.size)?;
+    let context = core::ptr::from_ref(fdo).cast_mut().cast();
+    match (answer.name, answer.version) {
+        ("STORE", 2) => query.answer(store::table(context)),
+        ("STORE_ASYNC", 1) => query.answer(store_async::table(context)),
+        ("EVTCHN", 5) => query.answer(evtchn::v5(context)),
+        ("EVTCHN", 6) => query.answer(evtchn::v6(context)),
+        ("EVTCHN", 7) => query.answer(evtchn::v7(context)),
+        ("EVTCHN", 8) => query.answer(evtchn::v8(context)),
+        ("EVTCHN", 9) => query.answer(evtchn::v9(context)),
+        _ => Err(Status::NOT_SUPPORTED),
+    }
+}
+
+/// The parent's device behind a table.
+///
+/// # Safety
+/// `this` is a requester's copy of one of our tables, and the requester's device is still attached.
+unsafe fn fdo<'a>(this: *mut Interface) -> &'a Fdo {
+    // SAFETY: by the contract.
+    let context = unsafe { (*this).context };
+    // SAFETY: the context that `answer` stored; the device object lives while a child does.
+    unsafe { &*context.cast::<Fdo>() }
+}
+
+/// What exists since the last start.
+///
+/// # Safety
+/// As [`fdo`].
+unsafe fn bus(this: *mut Interface) -> Result<Arc<Bus>> {
+    // SAFETY: passed on.
+    unsafe { fdo(this) }.bus()
+}
+
+fn acquire(count: &AtomicU32, bus: Result<Arc<Bus>>) -> i32 {
+    match bus {
+        Ok(_) => {
+            count.fetch_add(1, Ordering::AcqRel);
+            0
+        }
+        Err(status) => status.raw(),
+    }
+}
+
+fn release(count: &AtomicU32) {
+    // A child that releases too often is wrong, and harms only itself.
+    let _ = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+}
+
+/// A NUL-terminated string; `None` for NULL.
+///
+/// # Safety
+/// `text` is NULL or terminated and stays unchanged for `'a`.
+unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: by the contract.
+    Some(unsafe { core::ffi::CStr::from_ptr(text) }.to_bytes())
+}
+
+/// Bytes with a length; empty for NULL.
+///
+/// # Safety
+/// `data` is NULL or has `length` bytes that stay unchanged for `'a`.
+unsafe fn bytes<'a>(data: *const u8, length: u32) -> &'a [u8] {
+    if data.is_null() {
+        return &[];
+    }
+    // SAFETY: by the contract.
+    unsafe { core::slice::from_raw_parts(data, length as usize) }
+}
+
+/// A handle for `value`.
+fn handle<T, H>(value: T) -> Result<*mut H> {
+    Ok(Box::try_new(TAG, value)?.into_raw().as_ptr().cast())
+}
+
+/// The object of a handle, which is ended by this.
+///
+/// # Safety
+/// The handle came from [`handle`] with the same type, and was not taken before.
+unsafe fn take<T, H>(handle: *mut H) -> Option<T> {
+    let pointer = NonNull::new(handle.cast::<T>())?;
+    // SAFETY: by the contract.
+    Some(unsafe { Box::from_raw(pointer, TAG) }.into_inner())
+}
+
+/// The object of a handle.
+///
+/// # Safety
+/// The handle came from [`handle`] with the same type, and is not taken during `'a`.
+unsafe fn peek<'a, T, H>(handle: *mut H) -> Option<&'a T> {
+    // SAFETY: by the contract.
+    unsafe { handle.cast::<T>().as_ref() }
+}
