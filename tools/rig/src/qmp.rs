@@ -21,7 +21,7 @@ impl Qmp {
     pub(crate) fn new(stream: UnixStream) -> Result<Self> {
         let fail = |e: std::io::Error| Error::io("QEMU's control socket", &e);
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .map_err(fail)?;
         let output = stream.try_clone().map_err(fail)?;
         let mut qmp = Self {

@@ -157,7 +157,7 @@ impl Snapshot {
         // Ids go on above those that the snapshot's maker used.
         let dom0 = Dom0::new(qemu.connect("com2")?, 1000)?;
         qmp.restore(&self.dir.join("vmstate"))?;
-        dom0.ping(Duration::from_secs(20))?;
+        dom0.ping(Duration::from_secs(60))?;
         Ok(Machine {
             qemu,
             qmp,
