@@ -211,7 +211,7 @@ fn discard(name: &str) {
     };
     let who = verifier::Caller {
         driver: name.to_string(),
-        export: "DriverUnload",
+        export: "unload",
     };
     let left = super::device::of_driver(object);
     if let Some(device) = left.first() {

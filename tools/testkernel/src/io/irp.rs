@@ -115,10 +115,10 @@ pub fn call(object: Ptr, request: Ptr) -> NtStatus {
         .ptr(device::DRIVER)
         .ptr(driver::MAJOR + 8 * usize::from(function));
     let who = super::driver::name_of(object.ptr(device::DRIVER));
-    let record = track::open_call(request, at, &who);
+    let marked = || here.get::<u8>(stack::CONTROL) & stack::PENDING != 0;
+    let record = track::open_call(request, at, &who, marked());
     let result =
         verifier::call::driver("Dispatch", routine, &[object.0, request.0]) as u32 as NtStatus;
-    let marked = || here.get::<u8>(stack::CONTROL) & stack::PENDING != 0;
     if let Some(wrong) = track::close_call(request, record, result == status::PENDING, marked) {
         let who = verifier::Caller {
             driver: who,

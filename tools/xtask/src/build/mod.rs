@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Build the test kernel instead
     #[arg(long, conflicts_with_all = ["checked", "free", "only"])]
     kernel: bool,
+    /// Build the C drivers for the test kernel instead
+    #[arg(long, conflicts_with_all = ["checked", "free", "only", "kernel"])]
+    cdriver: bool,
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
@@ -102,6 +105,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&[setup::Purpose::Build], args.yes)?;
     if args.kernel {
         println!("{}", test_kernel()?.display());
+        return Ok(());
+    }
+    if args.cdriver {
+        println!("{}", cdriver::build()?.display());
         return Ok(());
     }
     let flavor = if args.checked {

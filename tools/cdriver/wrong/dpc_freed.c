@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Frees a queued DPC.
+#include "wrong.h"
+
+static VOID NTAPI routine(PKDPC dpc, PVOID context, PVOID first, PVOID second)
+{
+    UNREFERENCED_PARAMETER(dpc);
+    UNREFERENCED_PARAMETER(context);
+    UNREFERENCED_PARAMETER(first);
+    UNREFERENCED_PARAMETER(second);
+}
+
+WRONG
+{
+    PKDPC dpc = block(sizeof(*dpc));
+    KIRQL old = KeRaiseIrqlToDpcLevel();
+    KeInitializeDpc(dpc, routine, NULL);
+    KeInsertQueueDpc(dpc, NULL, NULL);
+    ExFreePoolWithTag(dpc, TAG);
+    KeLowerIrql(old);
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Maps an MDL that is mapped.
+#include "wrong.h"
+
+WRONG
+{
+    PMDL mdl = pages(PAGE_SIZE);
+    MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority);
+    MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority);
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Leaves a block.
+#include "wrong.h"
+
+WRONG
+{
+    block(100);
+}
