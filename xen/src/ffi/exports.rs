@@ -90,7 +90,7 @@ unsafe extern "C" fn XenVersionExtra(extra: *mut [u8; 16]) -> NtStatus {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn XenCounters(counters: *mut Counters) {
     // SAFETY: by the contract.
-    unsafe { store(counters, Ok(COUNTER.snapshot())) };
+    unsafe { counters.write(COUNTER.snapshot()) };
 }
 
 /// Reads an HVM parameter.
