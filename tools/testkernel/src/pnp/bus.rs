@@ -89,7 +89,6 @@ pub fn tear_down(bridge: Ptr) {
     }
     ROLES.lock().remove(&bridge);
     io::device::delete(bridge);
-    ob::dereference(bridge);
 }
 
 extern "win64" fn add_device(owner: Ptr, pdo: Ptr) -> NtStatus {
