@@ -4,7 +4,7 @@
 //! Paths are absolute, or relative to the domain's own. Dropping a future of this module cancels its
 //! request; whether it was carried out is then unknown, as it is whenever an answer is not awaited.
 
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -102,25 +102,25 @@ impl Store {
     /// faster. An error of the body aborts. Only values that the body read in the transaction count,
     /// so it must read them anew each time.
     ///
+    /// The body gets the transaction and gives it back with its result: a future that borrowed it
+    /// for any lifetime could not be proven `Send`, which tasks are.
+    ///
     /// # Errors
     /// The body's; the store's; `STATUS_RETRY` when there were too many conflicts.
-    pub async fn transaction<T>(
-        &self,
-        mut body: impl AsyncFnMut(&Transaction<'_>) -> Result<T>,
-    ) -> Result<T> {
+    pub async fn transaction<'a, T, F>(
+        &'a self,
+        mut body: impl FnMut(Transaction<'a>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<(Transaction<'a>, T)>>,
+    {
         for _ in 0..ATTEMPTS {
-            let transaction = self.start().await?;
-            match body(&transaction).await {
-                Ok(value) => match transaction.commit().await {
-                    Ok(()) => return Ok(value),
-                    Err(Status::RETRY) => {}
-                    Err(status) => return Err(status),
-                },
-                Err(status) => {
-                    // The body's status says more than that of the abort.
-                    let _ = transaction.abort().await;
-                    return Err(status);
-                }
+            // An error drops the transaction, which aborts it.
+            let (transaction, value) = body(self.start().await?).await?;
+            match transaction.commit().await {
+                Ok(()) => return Ok(value),
+                Err(Status::RETRY) => {}
+                Err(status) => return Err(status),
             }
         }
         Err(Status::RETRY)

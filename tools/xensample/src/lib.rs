@@ -1,3 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Sample child driver.
+#![doc = include_str!("../README.md")]
 #![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(windows)]
+mod ffi;
+pub mod measure;
+pub mod sample;

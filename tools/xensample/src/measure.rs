@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What an operation costs.
+
+use kexec::{Result, info};
+
+/// Where the numbers come from.
+#[derive(Clone, Copy)]
+pub struct Probe {
+    /// Time stamp counter.
+    pub clock: fn() -> u64,
+    /// Hypercalls so far, and event sends among them.
+    pub hypercalls: fn() -> (u64, u64),
+}
+
+/// The cheapest pass of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Ticks of the clock.
+    pub instructions: u64,
+    /// Hypercalls in that pass.
+    pub hypercalls: u64,
+    /// Event sends in that pass.
+    pub sends: u64,
+}
+
+/// The cheapest of several passes, as they come.
+#[derive(Clone, Copy)]
+pub struct Meter {
+    probe: Probe,
+    begin: Cost,
+    best: Option<Cost>,
+    passes: u32,
+}
+
+impl Meter {
+    /// A meter without a pass.
+    #[must_use]
+    pub fn new(probe: Probe) -> Self {
+        Self { probe, begin: Cost { instructions: 0, hypercalls: 0, sends: 0 }, best: None, passes: 0 }
+    }
+
+    fn now(&self) -> Cost {
+        let (hypercalls, sends) = (self.probe.hypercalls)();
+        Cost { instructions: (self.probe.clock)(), hypercalls, sends }
+    }
+
+    /// A pass begins.
+    pub fn begin(&mut self) {
+        self.begin = self.now();
+    }
+
+    /// A pass ends.
+    pub fn end(&mut self) {
+        let now = self.now();
+        let cost = Cost {
+            instructions: now.instructions.wrapping_sub(self.begin.instructions),
+            hypercalls: now.hypercalls.wrapping_sub(self.begin.hypercalls),
+            sends: now.sends.wrapping_sub(self.begin.sends),
+        };
+        self.passes += 1;
+        if self.best.is_none_or(|best| cost.instructions < best.instructions) {
+            self.best = Some(cost);
+        }
+    }
+
+    /// The cheapest pass, and how many there were.
+    #[must_use]
+    pub fn best(&self) -> (Option<Cost>, u32) {
+        (self.best, self.passes)
+    }
+
+    /// Prints the cheapest pass of operation `name`, or why there is none.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn report(&self, name: &str, result: Result) -> Result {
+        match (result, self.best) {
+            (Err(status), _) => info!("RESULT op.{name} status={status}"),
+            (Ok(()), Some(Cost { instructions, hypercalls, sends })) => {
+                let passes = self.passes;
+                info!("RESULT op.{name} status=ok instructions={instructions} hypercalls={hypercalls} sends={sends} passes={passes}");
+            }
+            (Ok(()), None) => info!("RESULT op.{name} status=unmeasured"),
+        }
+        result
+    }
+}
+
+/// Runs an operation, a future of a [`Result`], `$passes` times and reports the cheapest pass as `$name`.
+///
+/// A macro and not a function: a task that awaits what an async closure returns cannot be proven `Send` yet.
+#[macro_export]
+macro_rules! measure {
+    ($probe:expr, $name:literal, $passes:expr, $operation:expr) => {{
+        let mut meter = $crate::measure::Meter::new($probe);
+        let mut result = ::core::result::Result::Ok(());
+        for _ in 0..$passes {
+            meter.begin();
+            result = $operation.await;
+            if result.is_err() {
+                break;
+            }
+            meter.end();
+        }
+        meter.report($name, result)
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicU64, Ordering};
+
+    static CLOCK: AtomicU64 = AtomicU64::new(0);
+
+    #[test]
+    fn the_cheapest_pass_counts() {
+        let clock = || CLOCK.load(Ordering::Relaxed);
+        let probe = Probe { clock, hypercalls: || (CLOCK.load(Ordering::Relaxed) / 10, 0) };
+        let mut meter = Meter::new(probe);
+        for ticks in [50, 20, 90] {
+            meter.begin();
+            CLOCK.fetch_add(ticks, Ordering::Relaxed);
+            meter.end();
+        }
+        assert_eq!(meter.best(), (Some(Cost { instructions: 20, hypercalls: 2, sends: 0 }), 3));
+    }
+}
