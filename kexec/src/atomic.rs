@@ -88,3 +88,37 @@ mod counted {
     counted!(AtomicBool, bool, swap, fetch_or, fetch_and);
     counted!(AtomicPtr<T>, *mut T, swap);
 }
+
+#[cfg(not(loom))]
+pub(crate) use atomic_waker::AtomicWaker;
+#[cfg(loom)]
+pub(crate) use modelled::AtomicWaker;
+
+#[cfg(loom)]
+mod modelled {
+    use core::task::Waker;
+
+    use super::{AtomicUsize, Ordering};
+
+    /// The crate's atomic waker with each operation made a step that loom can put others before; it synchronises as the real
+    /// one does, by a read-modify-write.
+    pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker, AtomicUsize);
+
+    impl AtomicWaker {
+        pub(crate) fn new() -> Self {
+            Self(atomic_waker::AtomicWaker::new(), AtomicUsize::new(0))
+        }
+        pub(crate) fn register(&self, waker: &Waker) {
+            self.1.fetch_add(1, Ordering::AcqRel);
+            self.0.register(waker);
+        }
+        pub(crate) fn wake(&self) {
+            self.1.fetch_add(1, Ordering::AcqRel);
+            self.0.wake();
+        }
+        pub(crate) fn take(&self) -> Option<Waker> {
+            self.1.fetch_add(1, Ordering::AcqRel);
+            self.0.take()
+        }
+    }
+}

@@ -14,7 +14,7 @@ use core::task::Context;
 
 use super::queue::RunQueue;
 use super::{Budget, DriveError, Driven, Outcome};
-use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, AtomicWaker, Ordering};
 use crate::nt::Arc;
 use crate::task::{
     Block, CANCELLED, COMPLETE, Group, Header, JOIN, JoinHandle, OUTPUT, REF, SCHEDULED, Site,
@@ -210,7 +210,7 @@ impl<P: Platform> Core<P> {
             wakes: AtomicU32::new(0),
             offset: offset as u16,
             linked: core::cell::Cell::new(false),
-            join: atomic_waker::AtomicWaker::new(),
+            join: AtomicWaker::new(),
         };
         // SAFETY: the layout has `align - 16` bytes to spare, and bases are 16-byte aligned.
         let task = unsafe { base.add(offset) }.cast::<Block<S, F>>();
@@ -362,7 +362,9 @@ impl<P: Platform> Core<P> {
     fn release(&self, task: NonNull<Header>) {
         // SAFETY: alive until the decrement.
         let header = unsafe { task.as_ref() };
-        if header.state.fetch_sub(REF, Ordering::AcqRel) < 2 * REF {
+        let before = header.state.fetch_sub(REF, Ordering::AcqRel);
+        debug_assert!(before >= REF, "reference given back twice");
+        if before < 2 * REF {
             self.free(task);
         }
     }

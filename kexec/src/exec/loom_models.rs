@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Loom models of the core: `RUSTFLAGS="--cfg loom" cargo test -p kexec --release --lib loom`.
+//! Loom models of the core: `RUSTFLAGS="--cfg loom" CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test -p kexec --lib loom`.
 //!
 //! Modelled are the run queue's word and the tasks' state words (this crate's atomics). The join waker's slot is the crate
-//! atomic-waker, which has models of its own; its operations are single steps here.
+//! atomic-waker, which has models of its own; its operations are single steps here. Freed blocks are poisoned and kept until the
+//! end of a run, so that a use after free is seen.
 //!
 //! Each model lists the mutants that it must kill: changes of one line of the core under which it fails.
 #![expect(
@@ -16,6 +17,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex};
+use std::vec::Vec;
 
 use loom::thread;
 
@@ -27,6 +29,16 @@ use crate::{Aborted, Platform, task};
 struct Model {
     pends: AtomicUsize,
     live: AtomicUsize,
+    freed: Mutex<Vec<(usize, Layout)>>,
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        for (block, layout) in self.freed.lock().expect("lock").drain(..) {
+            // SAFETY: allocated with this layout, and freed by the core exactly once (checked in `free`).
+            unsafe { std::alloc::dealloc(block as *mut u8, layout) };
+        }
+    }
 }
 
 std::thread_local! {
@@ -42,8 +54,15 @@ unsafe impl Platform for Model {
     }
     unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
         self.live.fetch_sub(1, Ordering::SeqCst);
-        // SAFETY: by contract from `allocate` with this layout.
-        unsafe { std::alloc::dealloc(block.as_ptr(), layout) };
+        let mut freed = self.freed.lock().expect("lock");
+        let address = block.as_ptr().addr();
+        assert!(
+            freed.iter().all(|(other, _)| *other != address),
+            "freed twice"
+        );
+        // SAFETY: by contract from `allocate` with this layout, and not used again.
+        unsafe { block.as_ptr().write_bytes(0xEE, layout.size()) };
+        freed.push((address, layout));
     }
     fn pend(&self) {
         self.pends.fetch_add(1, Ordering::SeqCst);
@@ -292,7 +311,7 @@ fn loom_last_drop_against_complete() {
 
 /// A shutdown against a wake: the future is dropped and everything is freed.
 ///
-/// Mutants: `CoreHead::sweep` does not kick; `Core::run` looks for a sweep only once, at its start; `RunQueue::take` drops the
+/// Mutants: `Core::run` looks for a sweep only once, at its start; `RunQueue::take` drops the
 /// PENDED tag without looking again.
 #[test]
 fn loom_shutdown_against_wake() {
@@ -312,5 +331,25 @@ fn loom_shutdown_against_wake() {
         *probe.waker.lock().expect("lock") = None;
         machine.finish();
         assert_eq!(probe.drops.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// A shutdown against the last waker's drop, with nobody waking: the shutdown alone makes the executor run.
+///
+/// Mutants: `CoreHead::sweep` does not kick; `RunQueue::kick` says that no pend is needed.
+#[test]
+fn loom_shutdown_against_waker_drop() {
+    loom::model(|| {
+        let machine = Machine::new();
+        let probe = Probe::default();
+        machine.spawn(probe.future()).detach();
+        machine.serve();
+        let waker = probe.take();
+        let dropping = thread::spawn(move || drop(waker));
+        machine.0.close();
+        machine.serve();
+        assert_eq!(probe.drops.load(Ordering::SeqCst), 1, "nobody ran");
+        dropping.join().expect("thread");
+        machine.finish();
     });
 }

@@ -517,7 +517,9 @@ fn close_refuses_spawns_and_drops_parked_futures() {
     let mut handle = rig.spawn(probe.future());
     rig.run();
     probe.forget();
+    rig.pends();
     rig.0.close();
+    assert_eq!(rig.pends(), 1);
     rig.run();
     assert!(probe.dropped.load(Ordering::SeqCst));
     // SAFETY: boxed; see `Rig`.

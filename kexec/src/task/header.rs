@@ -27,10 +27,8 @@
 use core::ptr::NonNull;
 use core::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use atomic_waker::AtomicWaker;
-
 use super::{Group, TaskInfo};
-use crate::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::atomic::{AtomicPtr, AtomicU32, AtomicWaker, Ordering};
 use crate::exec::CoreHead;
 
 /// In the run queue, or about to be pushed by whoever set it.
@@ -165,7 +163,9 @@ impl Header {
         // SAFETY: our reference still holds the block, and with it the executor.
         let core = unsafe { &*core };
         core.enter();
-        if header.state.fetch_sub(REF, Ordering::AcqRel) < 2 * REF {
+        let before = header.state.fetch_sub(REF, Ordering::AcqRel);
+        debug_assert!(before >= REF, "reference given back twice");
+        if before < 2 * REF {
             // SAFETY: no references are left: this is the one place that queues the block to be freed.
             unsafe { core.push(task) };
         }
