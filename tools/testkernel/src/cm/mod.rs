@@ -14,7 +14,7 @@ pub(crate) mod tree;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub use calls::EXPORTS;
+pub(crate) use calls::EXPORTS;
 pub(crate) use calls::open_absolute;
 
 use crate::sync::Lock;
@@ -94,4 +94,57 @@ pub fn write(key: &str, value: &str, kind: u32, data: &[u8]) {
             let _ = tree.set(id, &wide(value), kind, data, 0);
         }
     });
+}
+
+/// Copies the values and subkeys of one absolute key to another, which is created.
+pub fn copy(from: &str, to: &str) {
+    create(to);
+    let (values, children) = with(|tree| {
+        let Ok(id) = tree.open(None, &wide(from)) else {
+            return (Vec::new(), Vec::new());
+        };
+        let Ok(key) = tree.key(id) else {
+            return (Vec::new(), Vec::new());
+        };
+        let children = key
+            .children
+            .iter()
+            .filter_map(|child| tree.key(*child).ok());
+        (
+            key.values.clone(),
+            children
+                .map(|child| String::from_utf16_lossy(&child.name))
+                .collect(),
+        )
+    });
+    for value in values {
+        write(
+            to,
+            &String::from_utf16_lossy(&value.name),
+            value.kind,
+            &value.data,
+        );
+    }
+    for child in children {
+        copy(
+            &alloc::format!("{from}\\{child}"),
+            &alloc::format!("{to}\\{child}"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_values_and_the_subkeys() {
+        write_text(r"\Registry\Machine\CopyFrom\Sub", "Deep", "text");
+        write(r"\Registry\Machine\CopyFrom", "Number", 4, &[1, 0, 0, 0]);
+        copy(r"\Registry\Machine\CopyFrom", r"\Registry\Machine\CopyTo");
+        let deep = read_text(r"\Registry\Machine\CopyTo\Sub", "Deep");
+        assert_eq!(deep.as_deref(), Some("text"));
+        let number = read(r"\Registry\Machine\CopyTo", "Number");
+        assert_eq!(number, Some((4, [1, 0, 0, 0].to_vec())));
+    }
 }

@@ -139,12 +139,22 @@ pub fn built_in(name: &str, majors: &[(u8, extern "win64" fn(Ptr, Ptr) -> NtStat
     object
 }
 
+/// The image's name in the payload: what the service's `ImagePath` says, else the service's own name.
+fn file_of(name: &str) -> String {
+    let path = crate::cm::read_text(&format!("{SERVICES}\\{name}"), "ImagePath");
+    let file = path.as_deref().and_then(|path| path.rsplit('\\').next());
+    file.map_or_else(
+        || name.to_string(),
+        |file| file.trim_end_matches(".sys").to_string(),
+    )
+}
+
 /// Loads a service unless it is loaded, and calls its `DriverEntry`.
 pub fn load(name: &str) -> NtStatus {
     if find(name).is_some() {
         return status::SUCCESS;
     }
-    let image = match ldr::load(name) {
+    let image = match ldr::load(&file_of(name)) {
         Ok(image) => image,
         Err(why) => {
             kprint!("load {name}: {why}");

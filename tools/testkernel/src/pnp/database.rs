@@ -16,6 +16,8 @@ pub const SYSTEM_CLASS: &str = "{4d36e97d-e325-11ce-bfc1-08002be10318}";
 /// What serves a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
+    /// The database's key for the id that matched; none for a driver of the kernel's.
+    pub key: Option<String>,
     /// The function driver's service.
     pub service: String,
     /// The set-up class, for class filters.
@@ -33,12 +35,17 @@ pub fn find(node: &Node) -> Option<Match> {
                 id.replace('\\', "#")
             );
             match cm::read_text(&key, "Service") {
-                Some(service) => Some(Match {
-                    service,
-                    class: cm::read_text(&key, "ClassGuid"),
-                }),
+                Some(service) => {
+                    let class = cm::read_text(&key, "ClassGuid");
+                    Some(Match {
+                        key: Some(key),
+                        service,
+                        class,
+                    })
+                }
                 // What Windows has in its box.
                 None if id == "*PNP0A03" => Some(Match {
+                    key: None,
                     service: "pci".to_string(),
                     class: Some(SYSTEM_CLASS.to_string()),
                 }),
@@ -72,13 +79,22 @@ fn multi(texts: &[String]) -> Vec<u8> {
     units.chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
-/// Records a device in the Enum tree, as set-up does.
-pub fn record(node: &Node) {
+/// Records a device in the Enum tree, as set-up does; `from` is the database's key, if it is there.
+pub fn record(node: &Node, from: Option<&str>) {
     let key = enum_key(&node.path);
-    cm::create(&format!("{key}\\Device Parameters"));
+    let parameters = format!("{key}\\Device Parameters");
+    match from {
+        Some(from) => cm::copy(&format!("{from}\\Device Parameters"), &parameters),
+        None => cm::create(&parameters),
+    }
+    let description = from.and_then(|from| cm::read_text(from, "DeviceDesc"));
     cm::write(&key, "HardwareID", 7, &multi(&node.hardware_ids));
     cm::write(&key, "CompatibleIDs", 7, &multi(&node.compatible_ids));
-    cm::write_text(&key, "DeviceDesc", &node.description);
+    cm::write_text(
+        &key,
+        "DeviceDesc",
+        description.as_ref().unwrap_or(&node.description),
+    );
     cm::write_text(&key, "LocationInformation", &node.location);
     if let Some(service) = &node.service {
         cm::write_text(&key, "Service", service);

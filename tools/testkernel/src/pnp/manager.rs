@@ -116,7 +116,7 @@ fn add_driver(service: &str, pdo: Ptr) -> Result<(), String> {
 fn add_drivers(pdo: Ptr) -> Result<(), String> {
     let Some(found) = node::read(pdo, database::find).flatten() else {
         if let Some(node) = node::get(pdo) {
-            database::record(&node);
+            database::record(&node, None);
         }
         return Err("no driver".to_string());
     };
@@ -127,7 +127,7 @@ fn add_drivers(pdo: Ptr) -> Result<(), String> {
     let Some(node) = node::get(pdo) else {
         return Err("the device is gone".to_string());
     };
-    database::record(&node);
+    database::record(&node, found.key.as_deref());
     let (device_lower, class_lower) = database::filters(&node, "LowerFilters");
     let (device_upper, class_upper) = database::filters(&node, "UpperFilters");
     let services = device_lower
