@@ -66,7 +66,7 @@ unsafe impl Send for Export {}
 macro_rules! exports {
     (@list [$($done:expr,)*]) => {
         /// What this module exports to drivers.
-        pub static EXPORTS: &[$crate::export::Export] = &[$($done,)*];
+        pub(crate) static EXPORTS: &[$crate::export::Export] = &[$($done,)*];
     };
     (@list [$($done:expr,)*] data $name:literal => $item:expr; $($rest:tt)*) => {
         $crate::exports!(@list [$($done,)* $crate::export::Export {
@@ -110,7 +110,7 @@ macro_rules! variadic {
         $(
             /// The variadic entry; see the function that it names.
             #[unsafe(naked)]
-            pub extern "win64" fn $name() {
+            pub(crate) extern "win64" fn $name() {
                 $crate::variadic!(@fixed $fixed $target)
             }
         )*
@@ -130,8 +130,19 @@ pub fn all() -> impl Iterator<Item = &'static Export> {
         crate::pnp::EXPORTS,
         crate::po::EXPORTS,
     ];
-    let folders = [crate::ke::TABLES, crate::mm::TABLES, crate::ex::TABLES, crate::ps::TABLES, crate::ldr::TABLES];
-    folders.into_iter().flatten().copied().chain(single).flatten()
+    let folders = [
+        crate::ke::TABLES,
+        crate::mm::TABLES,
+        crate::ex::TABLES,
+        crate::ps::TABLES,
+        crate::ldr::TABLES,
+    ];
+    folders
+        .into_iter()
+        .flatten()
+        .copied()
+        .chain(single)
+        .flatten()
 }
 
 /// Finds an export by name.

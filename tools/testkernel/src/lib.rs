@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #![doc = include_str!("../README.md")]
 #![cfg_attr(target_os = "none", no_std)]
-#![expect(unsafe_code, reason = "a kernel: machine access, and memory that C drivers own")]
+#![expect(
+    unsafe_code,
+    reason = "a kernel: machine access, and memory that C drivers own"
+)]
 
 extern crate alloc;
 

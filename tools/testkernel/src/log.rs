@@ -6,7 +6,7 @@
 //! must get its words out whoever holds it.
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::arch;
 use crate::sync::Lock;
@@ -34,7 +34,10 @@ impl Write for Line {
 
 /// Writes one line with its prefix (`KERNEL: ` and the like); a line break is added.
 pub fn line(prefix: &str, args: fmt::Arguments<'_>) {
-    let mut line = Line { text: [0; 512], len: 0 };
+    let mut line = Line {
+        text: [0; 512],
+        len: 0,
+    };
     let _ = line.write_str(prefix);
     let _ = line.write_fmt(args);
     raw(&line.text[..line.len]);
@@ -42,7 +45,11 @@ pub fn line(prefix: &str, args: fmt::Arguments<'_>) {
 
 /// Writes one line as it is; a line break is added.
 pub fn raw(text: &[u8]) {
-    let guard = if SEIZED.load(Ordering::Relaxed) { None } else { Some(LINE.lock()) };
+    let guard = if SEIZED.load(Ordering::Relaxed) {
+        None
+    } else {
+        Some(LINE.lock())
+    };
     for byte in text {
         arch::log_byte(*byte);
     }
@@ -61,6 +68,13 @@ macro_rules! kprint {
     ($($arg:tt)*) => { $crate::log::line("KERNEL: ", format_args!($($arg)*)) };
 }
 
+static FAILED_TESTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Number of `TEST name FAIL` lines so far.
+pub fn failed_tests() -> usize {
+    FAILED_TESTS.load(Ordering::Relaxed)
+}
+
 /// Text that a driver printed (`DbgPrint` and friends), possibly in pieces: split into lines, each written
 /// with `DBG: ` in front unless it is a `TEST ` or `RESULT ` line.
 pub fn debug_text(text: &[u8]) {
@@ -69,7 +83,13 @@ pub fn debug_text(text: &[u8]) {
         if piece.is_empty() {
             continue;
         }
-        let mut line = Line { text: [0; 512], len: 0 };
+        let mut line = Line {
+            text: [0; 512],
+            len: 0,
+        };
+        if piece.starts_with(b"TEST ") && piece.split(|b| *b == b' ').nth(2) == Some(b"FAIL") {
+            FAILED_TESTS.fetch_add(1, Ordering::Relaxed);
+        }
         if !piece.starts_with(b"TEST ") && !piece.starts_with(b"RESULT ") {
             let _ = line.write_str("DBG: ");
         }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The kernel image. On a development host this binary only says what it is.
 #![cfg_attr(target_os = "none", no_std, no_main)]
-#![cfg_attr(target_os = "none", expect(unsafe_code, reason = "the entry of a kernel"))]
+#![cfg_attr(
+    target_os = "none",
+    expect(unsafe_code, reason = "the entry of a kernel")
+)]
 
 #[cfg(target_os = "none")]
 mod boot;

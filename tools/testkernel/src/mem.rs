@@ -56,13 +56,11 @@ impl Ptr {
     }
 
     /// The address `offset` bytes further on.
-    #[expect(clippy::should_implement_trait, reason = "an offset, not arithmetic on two pointers")]
     pub const fn add(self, offset: usize) -> Self {
         Self(self.0.wrapping_add(offset))
     }
 
     /// The address `offset` bytes before.
-    #[expect(clippy::should_implement_trait, reason = "an offset, not arithmetic on two pointers")]
     pub const fn sub(self, offset: usize) -> Self {
         Self(self.0.wrapping_sub(offset))
     }

@@ -49,7 +49,9 @@ pub fn current_thread() -> usize {
 
 /// The time stamp counter.
 pub fn rdtsc() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos() as u64)
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |d| d.as_nanos() as u64)
 }
 
 /// Ends the run.

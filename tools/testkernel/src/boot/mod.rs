@@ -21,7 +21,12 @@ struct PayloadHeader {
 }
 
 #[used]
-static PAYLOAD: PayloadHeader = PayloadHeader { magic: *b"NTPAYLD0", address: 0, len: 0, reserved: 0 };
+static PAYLOAD: PayloadHeader = PayloadHeader {
+    magic: *b"NTPAYLD0",
+    address: 0,
+    len: 0,
+    reserved: 0,
+};
 
 global_asm!(
     r#"
@@ -121,9 +126,9 @@ boot_ap_start:
     cli
     xor ax, ax
     mov ds, ax
-    .att_syntax
-    lgdt 0x8000 + (ap_gdt_ptr - boot_ap_start)
-    .intel_syntax noprefix
+    // lgdt [0x8000 + (ap_gdt_ptr - boot_ap_start)]
+    .byte 0x0f, 0x01, 0x16
+    .word 0x8000 + (ap_gdt_ptr - boot_ap_start)
     mov eax, cr0
     or al, 1
     mov cr0, eax

@@ -46,7 +46,11 @@ extern "win64" fn create(object: Ptr, attributes: Ptr, make: u8, _multiple: u8) 
         object.set(0, at);
         return status::SUCCESS;
     }
-    let predefined = [r"\Callback\PowerState", r"\Callback\SetSystemTime", r"\Callback\ProcessorAdd"];
+    let predefined = [
+        r"\Callback\PowerState",
+        r"\Callback\SetSystemTime",
+        r"\Callback\ProcessorAdd",
+    ];
     if make == 0 && !predefined.iter().any(|p| p.eq_ignore_ascii_case(&name)) {
         return status::OBJECT_NAME_NOT_FOUND;
     }
@@ -66,7 +70,14 @@ extern "win64" fn register(object: Ptr, routine: Ptr, context: usize) -> usize {
         *next += 8;
         *next
     };
-    REGISTERED.lock().push(Registration { handle, object, routine, context, owner, running: 0 });
+    REGISTERED.lock().push(Registration {
+        handle,
+        object,
+        routine,
+        context,
+        owner,
+        running: 0,
+    });
     handle
 }
 
@@ -75,7 +86,10 @@ extern "win64" fn unregister(handle: usize) {
         let mut registered = REGISTERED.lock();
         let Some(i) = registered.iter().position(|r| r.handle == handle) else {
             drop(registered);
-            verifier::fail("bad_argument", format_args!("no callback registration {handle:#x}"));
+            verifier::fail(
+                "bad_argument",
+                format_args!("no callback registration {handle:#x}"),
+            );
         };
         if registered[i].running == 0 {
             let gone = registered.swap_remove(i);
@@ -88,7 +102,12 @@ extern "win64" fn unregister(handle: usize) {
 }
 
 extern "win64" fn notify(object: Ptr, first: usize, second: usize) {
-    let handles: Vec<usize> = REGISTERED.lock().iter().filter(|r| r.object == object).map(|r| r.handle).collect();
+    let handles: Vec<usize> = REGISTERED
+        .lock()
+        .iter()
+        .filter(|r| r.object == object)
+        .map(|r| r.handle)
+        .collect();
     for handle in handles {
         let call = {
             let mut registered = REGISTERED.lock();
@@ -108,7 +127,11 @@ extern "win64" fn notify(object: Ptr, first: usize, second: usize) {
 
 /// Registrations that `driver` left.
 pub(crate) fn left_by(driver: &str) -> usize {
-    REGISTERED.lock().iter().filter(|r| r.owner == driver).count()
+    REGISTERED
+        .lock()
+        .iter()
+        .filter(|r| r.owner == driver)
+        .count()
 }
 
 crate::exports! {

@@ -81,11 +81,23 @@ struct Broken {
 }
 
 fn broken<T>(rule: &'static str, detail: core::fmt::Arguments<'_>) -> Result<T, Broken> {
-    Err(Broken { rule, detail: detail.to_string() })
+    Err(Broken {
+        rule,
+        detail: detail.to_string(),
+    })
 }
 
 fn tag_text(tag: u32) -> String {
-    tag.to_le_bytes().iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '.' }).collect()
+    tag.to_le_bytes()
+        .iter()
+        .map(|b| {
+            if b.is_ascii_graphic() {
+                char::from(*b)
+            } else {
+                '.'
+            }
+        })
+        .collect()
 }
 
 #[cfg(target_os = "none")]
@@ -139,7 +151,10 @@ impl Pool {
     }
 
     fn owner_name(&self, index: u32) -> &str {
-        (index as usize).checked_sub(1).and_then(|i| self.owners.get(i)).map_or("kernel", String::as_str)
+        (index as usize)
+            .checked_sub(1)
+            .and_then(|i| self.owners.get(i))
+            .map_or("kernel", String::as_str)
     }
 
     fn allocate(&mut self, size: usize, tag: u32, owner: u32, paged: bool) -> Result<Ptr, Broken> {
@@ -149,14 +164,25 @@ impl Pool {
         }
     }
 
-    fn allocate_small(&mut self, class: usize, size: usize, tag: u32, owner: u32, paged: bool) -> Result<Ptr, Broken> {
+    fn allocate_small(
+        &mut self,
+        class: usize,
+        size: usize,
+        tag: u32,
+        owner: u32,
+        paged: bool,
+    ) -> Result<Ptr, Broken> {
         if self.free[class].is_empty() {
-            let Some(chunk) = take_pages(CHUNK / PAGE) else { return Ok(Ptr::NULL) };
+            let Some(chunk) = take_pages(CHUNK / PAGE) else {
+                return Ok(Ptr::NULL);
+            };
             Ptr(chunk).fill(POISON, CHUNK);
             self.chunks.push((chunk, class));
             self.free[class].extend((chunk..chunk + CHUNK).step_by(64 << class));
         }
-        let Some(slot) = self.free[class].pop_front() else { return Ok(Ptr::NULL) };
+        let Some(slot) = self.free[class].pop_front() else {
+            return Ok(Ptr::NULL);
+        };
         let slot = Ptr(slot);
         let room = 64usize << class;
         self.check_freed(slot, room)?;
@@ -178,7 +204,11 @@ impl Pool {
         let body = slot.add(HEADER);
         if let Some(at) = first_not(body, room - HEADER, POISON) {
             let known = slot.get::<u32>(0) == FREED;
-            let (tag, owner) = if known { (slot.get(8), slot.get(0xc)) } else { (0, KERNEL) };
+            let (tag, owner) = if known {
+                (slot.get(8), slot.get(0xc))
+            } else {
+                (0, KERNEL)
+            };
             return broken(
                 "freed_write",
                 format_args!(
@@ -193,10 +223,21 @@ impl Pool {
 
     fn allocate_large(&mut self, size: usize, tag: u32, owner: u32, paged: bool) -> Ptr {
         let pages = (size + RED_ZONE).div_ceil(PAGE);
-        let Some(at) = take_pages(pages) else { return Ptr::NULL };
+        let Some(at) = take_pages(pages) else {
+            return Ptr::NULL;
+        };
         Ptr(at).fill(FRESH, size);
         Ptr(at + size).fill(RED, pages * PAGE - size);
-        self.large.insert(at, Large { size, tag, owner, paged, live: true });
+        self.large.insert(
+            at,
+            Large {
+                size,
+                tag,
+                owner,
+                paged,
+                live: true,
+            },
+        );
         Ptr(at)
     }
 
@@ -205,13 +246,20 @@ impl Pool {
         if let Some(large) = self.large.get(&block.0) {
             if !large.live {
                 let owner = self.owner_name(large.owner);
-                return broken("double_free", format_args!("block {block} tag {} of {owner}", tag_text(large.tag)));
+                return broken(
+                    "double_free",
+                    format_args!("block {block} tag {} of {owner}", tag_text(large.tag)),
+                );
             }
             let pages = (large.size + RED_ZONE).div_ceil(PAGE);
             if let Some(at) = first_not(block.add(large.size), pages * PAGE - large.size, RED) {
                 return broken(
                     "pool_overrun",
-                    format_args!("block {block} of {:#x} bytes was written at +{:#x}", large.size, large.size + at),
+                    format_args!(
+                        "block {block} of {:#x} bytes was written at +{:#x}",
+                        large.size,
+                        large.size + at
+                    ),
                 );
             }
             return Ok((large.size, large.tag, large.paged));
@@ -220,11 +268,18 @@ impl Pool {
             return broken("bad_free", format_args!("{block} is not a pool block"));
         };
         let slot = block.sub(HEADER);
-        let (magic, size, tag, owner) =
-            (slot.get::<u32>(0), slot.get::<u32>(4), slot.get::<u32>(8), slot.get::<u32>(0xc));
+        let (magic, size, tag, owner) = (
+            slot.get::<u32>(0),
+            slot.get::<u32>(4),
+            slot.get::<u32>(8),
+            slot.get::<u32>(0xc),
+        );
         if magic == FREED {
             let owner = self.owner_name(owner);
-            return broken("double_free", format_args!("block {block} tag {} of {owner}", tag_text(tag)));
+            return broken(
+                "double_free",
+                format_args!("block {block} tag {} of {owner}", tag_text(tag)),
+            );
         }
         if magic != LIVE
             || slot.get::<u32>(0x14) != LIVE ^ size ^ tag ^ owner
@@ -234,13 +289,19 @@ impl Pool {
             if magic == u32::from_le_bytes([POISON; 4]) {
                 return broken("bad_free", format_args!("{block} was never allocated"));
             }
-            return broken("pool_underrun", format_args!("the header of block {block} is damaged"));
+            return broken(
+                "pool_underrun",
+                format_args!("the header of block {block} is damaged"),
+            );
         }
         let size = size as usize;
         if let Some(at) = first_not(block.add(size), room - HEADER - size, RED) {
             return broken(
                 "pool_overrun",
-                format_args!("block {block} of {size:#x} bytes was written at +{:#x}", size + at),
+                format_args!(
+                    "block {block} of {size:#x} bytes was written at +{:#x}",
+                    size + at
+                ),
             );
         }
         Ok((size, tag, slot.get::<u32>(0x10) != 0))
@@ -248,7 +309,10 @@ impl Pool {
 
     fn slot_of(&self, block: Ptr) -> Option<usize> {
         let slot = block.0.checked_sub(HEADER)?;
-        let (chunk, class) = self.chunks.iter().find(|(c, _)| (*c..*c + CHUNK).contains(&slot))?;
+        let (chunk, class) = self
+            .chunks
+            .iter()
+            .find(|(c, _)| (*c..*c + CHUNK).contains(&slot))?;
         let room = 64usize << class;
         (slot - chunk).is_multiple_of(room).then_some(room)
     }
@@ -258,7 +322,11 @@ impl Pool {
         if tag != 0 && tag != real {
             return broken(
                 "tag_mismatch",
-                format_args!("block {block} has tag {}, freed with {}", tag_text(real), tag_text(tag)),
+                format_args!(
+                    "block {block} has tag {}, freed with {}",
+                    tag_text(real),
+                    tag_text(tag)
+                ),
             );
         }
         if let Some(large) = self.large.get_mut(&block.0) {
@@ -268,7 +336,9 @@ impl Pool {
             self.kept.push_back(block.0);
             return self.release_kept(KEPT);
         }
-        let Some(room) = self.slot_of(block) else { return Ok(()) };
+        let Some(room) = self.slot_of(block) else {
+            return Ok(());
+        };
         let slot = block.sub(HEADER);
         slot.set(0, FREED);
         block.fill(POISON, room - HEADER);
@@ -278,8 +348,12 @@ impl Pool {
 
     fn release_kept(&mut self, keep: usize) -> Result<(), Broken> {
         while self.kept.len() > keep {
-            let Some(at) = self.kept.pop_front() else { break };
-            let Some(large) = self.large.remove(&at) else { continue };
+            let Some(at) = self.kept.pop_front() else {
+                break;
+            };
+            let Some(large) = self.large.remove(&at) else {
+                continue;
+            };
             let pages = (large.size + RED_ZONE).div_ceil(PAGE);
             if let Some(offset) = first_not(Ptr(at), pages * PAGE, POISON) {
                 return broken(
@@ -318,7 +392,11 @@ impl Pool {
                 .filter(|s| Ptr(*s).get::<u32>(0) == LIVE)
                 .map(|s| Ptr(s + HEADER))
         });
-        let large = self.large.iter().filter(|(_, l)| l.live).map(|(at, _)| Ptr(*at));
+        let large = self
+            .large
+            .iter()
+            .filter(|(_, l)| l.live)
+            .map(|(at, _)| Ptr(*at));
         small.chain(large).collect()
     }
 
@@ -344,10 +422,16 @@ fn settle<T>(result: Result<T, Broken>) -> T {
         Ok(value) => value,
         Err(b) => {
             let mut who = verifier::caller();
-            if b.rule == "freed_write" {
-                if let Some(owner) = b.detail.split(" of ").nth(1).and_then(|d| d.split(' ').next()) {
-                    who = verifier::Caller { driver: owner.to_string(), export: "-" };
-                }
+            let owner = b
+                .detail
+                .split(" of ")
+                .nth(1)
+                .and_then(|d| d.split(' ').next());
+            if let Some(owner) = owner.filter(|_| b.rule == "freed_write") {
+                who = verifier::Caller {
+                    driver: owner.to_string(),
+                    export: "-",
+                };
             }
             verifier::fail_as(&who, b.rule, format_args!("{}", b.detail))
         }
@@ -385,10 +469,13 @@ fn free_tagged(block: Ptr, tag: u32) {
         settle(checked)
     };
     if paged && arch::irql() > crate::ke::irql::APC {
-        verifier::fail("pool_irql", format_args!("paged block {block} freed at IRQL {}", arch::irql()));
+        verifier::fail(
+            "pool_irql",
+            format_args!("paged block {block} freed at IRQL {}", arch::irql()),
+        );
     }
     #[cfg(target_os = "none")]
-    crate::verifier::leaks::check_freed_range(block, size);
+    verifier::leaks::check_freed_range(block, size);
     #[cfg(not(target_os = "none"))]
     let _ = size;
     let result = POOL.lock().free(block, tag);
@@ -397,7 +484,14 @@ fn free_tagged(block: Ptr, tag: u32) {
 
 /// Makes the `n`th allocation of a driver from now on fail (0: none).
 pub fn fail_at(n: u64) {
-    FAIL_AT.store(if n == 0 { 0 } else { CALLS.load(Ordering::Relaxed) + n }, Ordering::Relaxed);
+    FAIL_AT.store(
+        if n == 0 {
+            0
+        } else {
+            CALLS.load(Ordering::Relaxed) + n
+        },
+        Ordering::Relaxed,
+    );
 }
 
 /// Number of allocations that drivers asked for.
@@ -431,13 +525,22 @@ pub fn check_all() {
 fn allocate_with_tag(kind: u32, size: usize, tag: u32) -> Ptr {
     let paged = kind & 1 != 0;
     if paged && arch::irql() > crate::ke::irql::APC {
-        verifier::fail("pool_irql", format_args!("paged pool allocated at IRQL {}", arch::irql()));
+        verifier::fail(
+            "pool_irql",
+            format_args!("paged pool allocated at IRQL {}", arch::irql()),
+        );
     }
     if !paged && kind & 512 == 0 {
-        verifier::fail("executable_pool", format_args!("pool type {kind}: non-paged pool must be NX (512)"));
+        verifier::fail(
+            "executable_pool",
+            format_args!("pool type {kind}: non-paged pool must be NX (512)"),
+        );
     }
     if size == 0 || tag == 0 {
-        verifier::fail("bad_argument", format_args!("pool size {size}, tag {tag:#x}"));
+        verifier::fail(
+            "bad_argument",
+            format_args!("pool size {size}, tag {tag:#x}"),
+        );
     }
     if shall_fail() {
         return Ptr::NULL;
@@ -475,97 +578,4 @@ crate::exports! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool() -> Pool {
-        Pool {
-            chunks: Vec::new(),
-            free: [const { VecDeque::new() }; CLASSES],
-            large: BTreeMap::new(),
-            kept: VecDeque::new(),
-            owners: Vec::new(),
-        }
-    }
-
-    fn take(pool: &mut Pool, size: usize) -> Ptr {
-        let owner = pool.owner_index("drv");
-        pool.allocate(size, tag(b"Test"), owner, false).unwrap()
-    }
-
-    fn rule(result: Result<(), Broken>) -> &'static str {
-        result.err().map_or("none", |b| b.rule)
-    }
-
-    #[test]
-    fn blocks_are_aligned_and_filled() {
-        let mut p = pool();
-        for size in [1, 16, 17, 100, 1000, 4000, 4095, 4096, 4097, 20_000] {
-            let b = take(&mut p, size);
-            assert!(b.0.is_multiple_of(16));
-            assert!(size < PAGE || b.0.is_multiple_of(PAGE));
-            assert_eq!(first_not(b, size, FRESH), None);
-            assert_eq!(p.free(b, tag(b"Test")), Ok(()));
-        }
-        assert_eq!(p.check_all(), Ok(()));
-        assert!(p.live().is_empty());
-    }
-
-    #[test]
-    fn a_second_free_a_wrong_tag_and_a_foreign_pointer_are_told_apart() {
-        let mut p = pool();
-        for size in [40, 5000] {
-            let b = take(&mut p, size);
-            assert_eq!(rule(p.free(b, tag(b"Tset"))), "tag_mismatch");
-            assert_eq!(p.free(b, 0), Ok(()));
-            assert_eq!(rule(p.free(b, 0)), "double_free");
-        }
-        let b = take(&mut p, 40);
-        assert_eq!(rule(p.free(b.add(8), 0)), "bad_free");
-        assert_eq!(rule(p.free(Ptr(0x1000), 0)), "bad_free");
-    }
-
-    #[test]
-    fn writes_outside_a_block_are_found_when_it_is_freed() {
-        let mut p = pool();
-        let b = take(&mut p, 41);
-        b.set(41, 0u8);
-        assert_eq!(rule(p.free(b, 0)), "pool_overrun");
-        let b = take(&mut p, 48);
-        b.sub(1).set(0, 0u8);
-        assert_eq!(rule(p.free(b, 0)), "pool_underrun");
-        let b = take(&mut p, 5000);
-        b.set(5003, 1u8);
-        assert_eq!(rule(p.free(b, 0)), "pool_overrun");
-    }
-
-    #[test]
-    fn writes_to_freed_memory_are_found() {
-        let mut p = pool();
-        for size in [100, 6000] {
-            let b = take(&mut p, size);
-            p.free(b, 0).unwrap();
-            assert_eq!(p.check_all(), Ok(()));
-            let b = take(&mut p, size);
-            p.free(b, 0).unwrap();
-            b.set(60, 1u32);
-            let found = p.check_all().unwrap_err();
-            assert_eq!(found.rule, "freed_write");
-            assert!(found.detail.contains("of drv was"), "{}", found.detail);
-            b.set(60, u32::from_le_bytes([POISON; 4]));
-        }
-    }
-
-    #[test]
-    fn what_a_driver_left_is_listed() {
-        let mut p = pool();
-        let a = take(&mut p, 100);
-        let b = take(&mut p, 9000);
-        let mut live = p.live();
-        live.sort();
-        let mut want = [a, b];
-        want.sort();
-        assert_eq!(live, want);
-        assert_eq!(p.describe(a), (100, tag(b"Test"), 1));
-    }
-}
+mod tests;

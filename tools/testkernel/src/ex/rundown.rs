@@ -45,7 +45,10 @@ fn release_many(run: Ptr, count: u64) {
     let value: u64 = run.get(0);
     if value < count * ONE {
         drop(waiters);
-        verifier::fail("rundown_not_held", format_args!("rundown {run} is released more often than acquired"));
+        verifier::fail(
+            "rundown_not_held",
+            format_args!("rundown {run} is released more often than acquired"),
+        );
     }
     let left = value - count * ONE;
     run.set(0, left);

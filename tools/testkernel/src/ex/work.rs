@@ -31,7 +31,12 @@ mod threads {
         items: Vec<Ptr>,
     }
 
-    static QUEUE: Lock<Queue> = Lock::new(Queue { work: VecDeque::new(), threads: 0, idle: 0, items: Vec::new() });
+    static QUEUE: Lock<Queue> = Lock::new(Queue {
+        work: VecDeque::new(),
+        threads: 0,
+        idle: 0,
+        items: Vec::new(),
+    });
     static WAKE: spin::Once<Event> = spin::Once::new();
 
     fn wake() -> &'static Event {
@@ -92,7 +97,10 @@ mod threads {
         let mut locked = QUEUE.lock();
         if locked.items.contains(&item) {
             drop(locked);
-            verifier::fail("work_item_queued", format_args!("work item {item} is queued already"));
+            verifier::fail(
+                "work_item_queued",
+                format_args!("work item {item} is queued already"),
+            );
         }
         locked.items.push(item);
         drop(locked);
@@ -112,7 +120,12 @@ mod threads {
 
     /// A queued work item in the range, for the check of freed memory.
     pub(crate) fn queued_in(start: Ptr, len: usize) -> Option<Ptr> {
-        QUEUE.lock().items.iter().copied().find(|i| (start.0..start.0 + len).contains(&i.0))
+        QUEUE
+            .lock()
+            .items
+            .iter()
+            .copied()
+            .find(|i| (start.0..start.0 + len).contains(&i.0))
     }
 
     crate::exports! {

@@ -71,12 +71,22 @@ pub fn bug_check(code: u32, parameters: [u64; 4]) -> ! {
         slot.store(value, Ordering::SeqCst);
     }
     let [a, b, c, d] = parameters;
-    kprint!("bugcheck code={code:#x} p1={a:#x} p2={b:#x} p3={c:#x} p4={d:#x} driver={} call={}", who.driver, who.export);
+    kprint!(
+        "bugcheck code={code:#x} p1={a:#x} p2={b:#x} p3={c:#x} p4={d:#x} driver={} call={}",
+        who.driver,
+        who.export
+    );
     fault::backtrace_here();
-    let callbacks: Vec<Ptr> = CALLBACKS.try_lock().map(|c| c.iter().map(|(r, _)| *r).collect()).unwrap_or_default();
+    let callbacks: Vec<Ptr> = CALLBACKS
+        .try_lock()
+        .map(|c| c.iter().map(|(r, _)| *r).collect())
+        .unwrap_or_default();
     for record in callbacks {
         record.set(0x38, 3u8);
-        verifier::call::plain(record.ptr(0x10), &[record.get(0x18), record.get::<u32>(0x20) as usize]);
+        verifier::call::plain(
+            record.ptr(0x10),
+            &[record.get(0x18), record.get::<u32>(0x20) as usize],
+        );
         record.set(0x38, 4u8);
     }
     let expected = arch::boot_config().number("expect_bugcheck") == Some(u64::from(code));
@@ -119,7 +129,9 @@ extern "win64" fn ke_register_bug_check_callback(
 
 extern "win64" fn ke_deregister_bug_check_callback(record: Ptr) -> u8 {
     let mut callbacks = CALLBACKS.lock();
-    let Some(i) = callbacks.iter().position(|c| c.0 == record) else { return 0 };
+    let Some(i) = callbacks.iter().position(|c| c.0 == record) else {
+        return 0;
+    };
     callbacks.swap_remove(i);
     record.set(0x38, 0u8);
     1
@@ -132,7 +144,11 @@ pub(crate) fn left_by(driver: &str) -> usize {
 
 /// A registered record in the range, for the check of freed memory.
 pub(crate) fn record_in(start: Ptr, len: usize) -> Option<Ptr> {
-    CALLBACKS.lock().iter().map(|c| c.0).find(|r| (start.0..start.0 + len).contains(&r.0))
+    CALLBACKS
+        .lock()
+        .iter()
+        .map(|c| c.0)
+        .find(|r| (start.0..start.0 + len).contains(&r.0))
 }
 
 crate::exports! {

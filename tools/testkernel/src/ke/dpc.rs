@@ -36,7 +36,10 @@ static RUNNING: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CP
 fn check(dpc: Ptr) {
     let found: u8 = dpc.get(0);
     if found != TYPE && found != TYPE_THREADED {
-        verifier::fail("not_a_dpc", format_args!("object {dpc} has type {found:#x}"));
+        verifier::fail(
+            "not_a_dpc",
+            format_args!("object {dpc} has type {found:#x}"),
+        );
     }
 }
 
@@ -44,7 +47,11 @@ fn check(dpc: Ptr) {
 fn insert(dpc: Ptr, a: usize, b: usize, fallback: usize) -> bool {
     check(dpc);
     let number: u16 = dpc.get(2);
-    let target = if number >= TARGETED { usize::from(number - TARGETED) } else { fallback };
+    let target = if number >= TARGETED {
+        usize::from(number - TARGETED)
+    } else {
+        fallback
+    };
     let mut queues = QUEUES.lock();
     if dpc.get::<usize>(0x38) != 0 {
         return false;
@@ -138,7 +145,10 @@ pub fn flush() {
 
 fn initialize(dpc: Ptr, kind: u8, routine: Ptr, context: usize) {
     if queued_in(dpc, 1).is_some() {
-        verifier::fail("dpc_reinit", format_args!("DPC {dpc} is initialised while it is queued"));
+        verifier::fail(
+            "dpc_reinit",
+            format_args!("DPC {dpc} is initialised while it is queued"),
+        );
     }
     dpc.fill(0, 0x40);
     dpc.set(0, kind);
@@ -210,7 +220,11 @@ extern "win64" fn ke_generic_call_dpc(routine: Ptr, context: usize) {
             Arc::new(move || {
                 let left = core::ptr::from_ref(&shared[0]) as usize;
                 let barrier = core::ptr::from_ref(&shared[1]) as usize;
-                verifier::call::driver("generic DPC routine", routine, &[0, context, left, barrier]);
+                verifier::call::driver(
+                    "generic DPC routine",
+                    routine,
+                    &[0, context, left, barrier],
+                );
                 if shared[3].fetch_add(1, Ordering::AcqRel) + 1 == count as u64 {
                     crate::ke::event::set(event);
                 }
@@ -228,7 +242,9 @@ extern "win64" fn ke_signal_call_dpc_synchronize(barrier: Ptr) -> u8 {
     // Word 0 counts down; word 1 is the generation.
     let generation = barrier.atomic64(8).load(Ordering::Acquire);
     if barrier.atomic64(0).fetch_sub(1, Ordering::AcqRel) == 1 {
-        barrier.atomic64(0).store(arch::cpu_count() as u64, Ordering::Release);
+        barrier
+            .atomic64(0)
+            .store(arch::cpu_count() as u64, Ordering::Release);
         barrier.atomic64(8).fetch_add(1, Ordering::AcqRel);
         return 1;
     }

@@ -12,14 +12,21 @@ use crate::verifier;
 
 /// Initialises the `KEVENT` at `event`.
 pub fn init(event: Ptr, synchronization: bool, signaled: bool) {
-    let kind = if synchronization { kind::SYNCHRONIZATION_EVENT } else { kind::NOTIFICATION_EVENT };
+    let kind = if synchronization {
+        kind::SYNCHRONIZATION_EVENT
+    } else {
+        kind::NOTIFICATION_EVENT
+    };
     init_header(event, kind, i32::from(signaled));
 }
 
 fn check(event: Ptr) {
     let found: u8 = event.get(0);
     if found > kind::SYNCHRONIZATION_EVENT {
-        verifier::fail("not_an_event", format_args!("object {event} has type {found:#x}"));
+        verifier::fail(
+            "not_an_event",
+            format_args!("object {event} has type {found:#x}"),
+        );
     }
 }
 
@@ -76,7 +83,10 @@ extern "win64" fn ke_initialize_event(event: Ptr, kind: u32, signaled: u8) {
 
 extern "win64" fn ke_set_event(event: Ptr, _increment: i32, wait: u8) -> i32 {
     if wait != 0 {
-        verifier::fail("set_event_wait", format_args!("Wait = TRUE is not supported"));
+        verifier::fail(
+            "set_event_wait",
+            format_args!("Wait = TRUE is not supported"),
+        );
     }
     set(event)
 }
@@ -100,7 +110,12 @@ extern "win64" fn ke_initialize_semaphore(semaphore: Ptr, count: i32, limit: i32
     semaphore.set(0x18, limit);
 }
 
-extern "win64" fn ke_release_semaphore(semaphore: Ptr, _increment: i32, adjustment: i32, _wait: u8) -> i32 {
+extern "win64" fn ke_release_semaphore(
+    semaphore: Ptr,
+    _increment: i32,
+    adjustment: i32,
+    _wait: u8,
+) -> i32 {
     let mut state = STATE.lock();
     let old: i32 = semaphore.get(4);
     let limit: i32 = semaphore.get(0x18);
@@ -109,7 +124,10 @@ extern "win64" fn ke_release_semaphore(semaphore: Ptr, _increment: i32, adjustme
         // NT raises this status as an exception, which no driver of ours handles.
         verifier::fail(
             "semaphore_limit",
-            format_args!("{:#x}: {old} + {adjustment} > {limit}", status::SEMAPHORE_LIMIT_EXCEEDED),
+            format_args!(
+                "{:#x}: {old} + {adjustment} > {limit}",
+                status::SEMAPHORE_LIMIT_EXCEEDED
+            ),
         );
     }
     semaphore.set(4, old + adjustment);

@@ -25,8 +25,8 @@ fn name(vector: u64) -> &'static str {
 
 fn poisoned(frame: &Frame) -> bool {
     let registers = [
-        frame.rax, frame.rbx, frame.rcx, frame.rdx, frame.rsi, frame.rdi, frame.rbp, frame.r8, frame.r9, frame.r10,
-        frame.r11, frame.r12, frame.r13, frame.r14, frame.r15, frame.rip,
+        frame.rax, frame.rbx, frame.rcx, frame.rdx, frame.rsi, frame.rdi, frame.rbp, frame.r8,
+        frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15, frame.rip,
     ];
     let pattern = u64::from_le_bytes([POISON; 8]);
     registers.iter().any(|r| *r & !0xffff == pattern & !0xffff)
@@ -35,7 +35,11 @@ fn poisoned(frame: &Frame) -> bool {
 /// An exception on this CPU.
 pub(crate) fn exception(frame: &Frame) -> ! {
     let vector = frame.vector;
-    let address = if vector == 14 { arch::fault_address() } else { 0 };
+    let address = if vector == 14 {
+        arch::fault_address()
+    } else {
+        0
+    };
     bugcheck::freeze_others();
     crate::log::seize();
     kprint!(
@@ -48,16 +52,33 @@ pub(crate) fn exception(frame: &Frame) -> ! {
     );
     kprint!(
         "rax={:#x} rcx={:#x} rdx={:#x} rbx={:#x} rsp={:#x} rbp={:#x} rsi={:#x} rdi={:#x}",
-        frame.rax, frame.rcx, frame.rdx, frame.rbx, frame.rsp, frame.rbp, frame.rsi, frame.rdi
+        frame.rax,
+        frame.rcx,
+        frame.rdx,
+        frame.rbx,
+        frame.rsp,
+        frame.rbp,
+        frame.rsi,
+        frame.rdi
     );
     kprint!(
         "r8={:#x} r9={:#x} r10={:#x} r11={:#x} r12={:#x} r13={:#x} r14={:#x} r15={:#x}",
-        frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15
+        frame.r8,
+        frame.r9,
+        frame.r10,
+        frame.r11,
+        frame.r12,
+        frame.r13,
+        frame.r14,
+        frame.r15
     );
     backtrace(Ptr(frame.rsp as usize));
     let noted = verifier::caller();
     let who = match ldr::find(Ptr(frame.rip as usize)) {
-        Some((driver, _)) => Caller { driver: ldr::service_of(&driver), export: "-" },
+        Some((driver, _)) => Caller {
+            driver: ldr::service_of(&driver),
+            export: "-",
+        },
         None => noted,
     };
     let rule = match vector {
@@ -66,7 +87,15 @@ pub(crate) fn exception(frame: &Frame) -> ! {
         13 | 14 if poisoned(frame) => "freed_use",
         _ => "fault",
     };
-    verifier::fail_as(&who, rule, format_args!("{} at {} address {address:#x}", name(vector), Place(frame.rip)))
+    verifier::fail_as(
+        &who,
+        rule,
+        format_args!(
+            "{} at {} address {address:#x}",
+            name(vector),
+            Place(frame.rip)
+        ),
+    )
 }
 
 /// An address as `image+offset`.

@@ -73,7 +73,10 @@ fn plain(drivers: &[String]) {
         if status::success(result) {
             started.push(driver);
         } else if !config.flag("expect_fail") {
-            verifier::failed("driver", format_args!("{driver}: DriverEntry returned {result:#x}"));
+            verifier::failed(
+                "driver",
+                format_args!("{driver}: DriverEntry returned {result:#x}"),
+            );
         }
     }
     if !config.flag("keep") {
@@ -96,8 +99,15 @@ pub fn end() -> ! {
     crate::log::line("RESULT ", format_args!("allocations {}", ex::pool::calls()));
     for key in ["expect_violation", "expect_bugcheck"] {
         if let Some(expected) = config.get(key) {
-            verifier::failed("verifier", format_args!("{expected} was expected and did not happen"));
+            verifier::failed(
+                "verifier",
+                format_args!("{expected} was expected and did not happen"),
+            );
         }
+    }
+    let failed = crate::log::failed_tests();
+    if failed != 0 {
+        verifier::failed("test", format_args!("{failed} tests failed"));
     }
     bugcheck::freeze_others();
     crate::log::seize();

@@ -32,7 +32,8 @@ struct Interrupt {
     owner: String,
 }
 
-static TABLE: [[AtomicUsize; MAX_CPUS]; 256] = [const { [const { AtomicUsize::new(0) }; MAX_CPUS] }; 256];
+static TABLE: [[AtomicUsize; MAX_CPUS]; 256] =
+    [const { [const { AtomicUsize::new(0) }; MAX_CPUS] }; 256];
 static OBJECTS: Lock<Vec<usize>> = Lock::new(Vec::new());
 /// Vectors in use by line interrupts: (vector, GSI).
 static LINES: Lock<Vec<(u8, u32)>> = Lock::new(Vec::new());
@@ -61,7 +62,10 @@ pub fn allocate_line(gsi: u32) -> (u8, u8) {
 
 fn at(object: Ptr) -> &'static Interrupt {
     if !OBJECTS.lock().contains(&object.0) {
-        verifier::fail("not_an_interrupt", format_args!("object {object} is no interrupt object"));
+        verifier::fail(
+            "not_an_interrupt",
+            format_args!("object {object} is no interrupt object"),
+        );
     }
     // SAFETY: the list holds live interrupt objects.
     unsafe { &*(object.0 as *const Interrupt) }
@@ -82,7 +86,11 @@ pub(crate) fn deliver(vector: u8, _frame: Ptr) {
         let raised = irql::Raised::to(interrupt.sync_irql);
         spin(interrupt.lock);
         locks::acquired(interrupt.lock);
-        verifier::call::driver("interrupt routine", interrupt.routine, &[object, interrupt.context]);
+        verifier::call::driver(
+            "interrupt routine",
+            interrupt.routine,
+            &[object, interrupt.context],
+        );
         locks::released(interrupt.lock);
         unspin(interrupt.lock);
         drop(raised);
@@ -118,7 +126,12 @@ struct Request {
 fn connect(r: Request) -> NtStatus {
     let cpus = arch::cpu_count();
     let mask = r.mask & ((1u64 << cpus) - 1);
-    if mask == 0 || r.vector >> 4 != r.irql || r.sync_irql < r.irql || r.routine.is_null() || r.vector < 0x30 {
+    if mask == 0
+        || r.vector >> 4 != r.irql
+        || r.sync_irql < r.irql
+        || r.routine.is_null()
+        || r.vector < 0x30
+    {
         return status::INVALID_PARAMETER;
     }
     let interrupt = Box::leak(Box::new(Interrupt {
@@ -143,7 +156,12 @@ fn connect(r: Request) -> NtStatus {
     }
     objects.push(address);
     r.object.set(0, address);
-    for slot in table.iter().enumerate().filter(|(c, _)| mask >> c & 1 != 0).map(|(_, slot)| slot) {
+    for slot in table
+        .iter()
+        .enumerate()
+        .filter(|(c, _)| mask >> c & 1 != 0)
+        .map(|(_, slot)| slot)
+    {
         slot.store(address, Ordering::Release);
     }
     drop(objects);
@@ -156,7 +174,11 @@ fn connect(r: Request) -> NtStatus {
 
 fn disconnect(object: Ptr) {
     let interrupt = at(object);
-    let line = LINES.lock().iter().find(|(v, _)| *v == interrupt.vector).copied();
+    let line = LINES
+        .lock()
+        .iter()
+        .find(|(v, _)| *v == interrupt.vector)
+        .copied();
     if let Some((_, gsi)) = line {
         arch::apic::mask_line(gsi);
     }
@@ -224,7 +246,10 @@ extern "win64" fn ke_acquire_interrupt_spin_lock(object: Ptr) -> u8 {
 extern "win64" fn ke_release_interrupt_spin_lock(object: Ptr, level: u8) {
     let interrupt = at(object);
     if arch::irql() != interrupt.sync_irql {
-        verifier::fail("irql", format_args!("IRQL {} is not the interrupt's", arch::irql()));
+        verifier::fail(
+            "irql",
+            format_args!("IRQL {} is not the interrupt's", arch::irql()),
+        );
     }
     locks::released(interrupt.lock);
     unspin(interrupt.lock);
@@ -248,4 +273,3 @@ crate::exports! {
     "KeReleaseInterruptSpinLock", DEVICE => ke_release_interrupt_spin_lock;
     "KeSynchronizeExecution", UP_TO_DEVICE => ke_synchronize_execution;
 }
-

@@ -28,7 +28,10 @@ pub fn current() -> u8 {
 pub fn raise(level: u8) -> u8 {
     let old = arch::irql();
     if level < old {
-        verifier::fail("irql_raise_down", format_args!("raise from {old} to {level}"));
+        verifier::fail(
+            "irql_raise_down",
+            format_args!("raise from {old} to {level}"),
+        );
     }
     arch::set_irql(level);
     old

@@ -9,6 +9,7 @@ pub mod bugcheck;
 pub mod dispatch;
 #[cfg(target_os = "none")]
 pub mod dpc;
+#[cfg(target_os = "none")]
 pub mod event;
 #[cfg(target_os = "none")]
 pub mod fault;
@@ -26,7 +27,13 @@ pub mod sched;
 pub mod spinlock;
 #[cfg(target_os = "none")]
 pub mod timer;
+#[cfg(target_os = "none")]
 pub mod wait;
+
+#[cfg(not(target_os = "none"))]
+mod host;
+#[cfg(not(target_os = "none"))]
+pub use host::{event, wait};
 
 use crate::export::Export;
 

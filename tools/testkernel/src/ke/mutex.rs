@@ -36,13 +36,20 @@ fn released(mutex: Ptr, thread: Ptr) {
 pub(crate) fn check_thread_exit(thread: Ptr) {
     let owned = OWNED.lock().iter().find(|(_, t)| *t == thread).copied();
     if let Some((mutex, _)) = owned {
-        verifier::fail("mutex_left", format_args!("a thread ends and owns mutex {mutex}"));
+        verifier::fail(
+            "mutex_left",
+            format_args!("a thread ends and owns mutex {mutex}"),
+        );
     }
 }
 
 /// An owned mutex in the range, for the check of freed memory.
 pub(crate) fn owned_in(start: Ptr, len: usize) -> Option<Ptr> {
-    OWNED.lock().iter().map(|(m, _)| *m).find(|m| (start.0..start.0 + len).contains(&m.0))
+    OWNED
+        .lock()
+        .iter()
+        .map(|(m, _)| *m)
+        .find(|m| (start.0..start.0 + len).contains(&m.0))
 }
 
 extern "win64" fn ke_initialize_mutex(mutex: Ptr, _level: u32) {
@@ -59,7 +66,10 @@ extern "win64" fn ke_release_mutex(mutex: Ptr, _wait: u8) -> i32 {
         drop(state);
         verifier::fail(
             "mutex_not_owned",
-            format_args!("{:#x}: mutex {mutex} is not owned by this thread", status::MUTANT_NOT_OWNED),
+            format_args!(
+                "{:#x}: mutex {mutex} is not owned by this thread",
+                status::MUTANT_NOT_OWNED
+            ),
         );
     }
     released(mutex, thread);
@@ -76,7 +86,10 @@ extern "win64" fn ke_release_mutex(mutex: Ptr, _wait: u8) -> i32 {
 fn enter(mutex: Ptr) {
     let thread = Ptr(arch::current_thread());
     if mutex.ptr(8) == thread {
-        verifier::fail("fast_mutex_recursive", format_args!("fast mutex {mutex} is owned by this thread already"));
+        verifier::fail(
+            "fast_mutex_recursive",
+            format_args!("fast mutex {mutex} is owned by this thread already"),
+        );
     }
     loop {
         {
@@ -96,7 +109,10 @@ fn enter(mutex: Ptr) {
 fn leave(mutex: Ptr) {
     let thread = Ptr(arch::current_thread());
     if mutex.ptr(8) != thread {
-        verifier::fail("mutex_not_owned", format_args!("fast mutex {mutex} is not owned by this thread"));
+        verifier::fail(
+            "mutex_not_owned",
+            format_args!("fast mutex {mutex} is not owned by this thread"),
+        );
     }
     released(mutex, thread);
     {

@@ -38,11 +38,19 @@ extern "win64" fn ke_get_processor_number_from_index(index: u32, p: Ptr) -> NtSt
 
 extern "win64" fn ke_get_processor_index_from_number(p: Ptr) -> u32 {
     let number = u32::from(p.get::<u8>(2));
-    if p.get::<u16>(0) != 0 || number as usize >= arch::cpu_count() { u32::MAX } else { number }
+    if p.get::<u16>(0) != 0 || number as usize >= arch::cpu_count() {
+        u32::MAX
+    } else {
+        number
+    }
 }
 
 extern "win64" fn ke_query_active_processor_count_ex(group: u16) -> u32 {
-    if group == 0 || group == 0xffff { arch::cpu_count() as u32 } else { 0 }
+    if group == 0 || group == 0xffff {
+        arch::cpu_count() as u32
+    } else {
+        0
+    }
 }
 
 extern "win64" fn ke_query_active_processor_count(mask: Ptr) -> u32 {
@@ -65,7 +73,11 @@ fn active_mask() -> u64 {
 }
 
 // KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT: State 0, NtNumber 4, Status 8, ProcNumber C.
-extern "win64" fn ke_register_processor_change_callback(routine: Ptr, context: usize, flags: u32) -> usize {
+extern "win64" fn ke_register_processor_change_callback(
+    routine: Ptr,
+    context: usize,
+    flags: u32,
+) -> usize {
     let owner = verifier::caller().driver;
     if flags & 1 != 0 {
         for number in 0..arch::cpu_count() {
@@ -77,7 +89,11 @@ extern "win64" fn ke_register_processor_change_callback(routine: Ptr, context: u
                 number_to(p.add(0xc), number);
                 let mut operation = 0i32;
                 let operation_at = (&raw mut operation) as usize;
-                verifier::call::driver("processor callback", routine, &[context, p.0, operation_at]);
+                verifier::call::driver(
+                    "processor callback",
+                    routine,
+                    &[context, p.0, operation_at],
+                );
                 if operation < 0 {
                     return 0;
                 }
@@ -96,7 +112,10 @@ extern "win64" fn ke_deregister_processor_change_callback(handle: usize) {
     callbacks.retain(|c| c.0 != handle);
     if callbacks.len() == before {
         drop(callbacks);
-        verifier::fail("bad_argument", format_args!("no processor callback {handle:#x}"));
+        verifier::fail(
+            "bad_argument",
+            format_args!("no processor callback {handle:#x}"),
+        );
     }
 }
 

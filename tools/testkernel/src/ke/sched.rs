@@ -127,7 +127,11 @@ impl State {
             return 32;
         }
         if slot == self.idle[cpu] {
-            return if arch::cpu_of(cpu).reschedule.load(Ordering::Relaxed) { 31 } else { -1 };
+            return if arch::cpu_of(cpu).reschedule.load(Ordering::Relaxed) {
+                31
+            } else {
+                -1
+            };
         }
         self.entry(slot).priority as i32
     }
@@ -139,7 +143,9 @@ impl State {
             }
             let found = (0..self.ready[priority].len()).find(|i| {
                 let slot = self.ready[priority][*i];
-                self.entries[slot].as_ref().is_some_and(|e| e.affinity >> cpu & 1 != 0)
+                self.entries[slot]
+                    .as_ref()
+                    .is_some_and(|e| e.affinity >> cpu & 1 != 0)
             });
             if let Some(i) = found {
                 return self.ready[priority].remove(i);
@@ -161,7 +167,10 @@ fn kick(cpu: usize) {
 ///
 /// Any.
 pub(crate) fn request_dispatch(cpu: usize) {
-    if !arch::cpu_of(cpu).dispatch_pending.swap(true, Ordering::AcqRel) {
+    if !arch::cpu_of(cpu)
+        .dispatch_pending
+        .swap(true, Ordering::AcqRel)
+    {
         arch::apic::send_to(cpu, 0x2f);
     }
 }
@@ -228,7 +237,9 @@ pub(crate) fn reap() {
     loop {
         let mut state = STATE.lock();
         let Some(slot) = state.dead.pop() else { return };
-        let Some(entry) = state.entries[slot].take() else { return };
+        let Some(entry) = state.entries[slot].take() else {
+            return;
+        };
         let (stack, _) = entry.thread.stack_bounds();
         state.stacks.push(stack);
         drop(state);
@@ -394,11 +405,12 @@ pub(crate) fn waited_in(start: Ptr, len: usize) -> Option<Ptr> {
     let mut state = STATE.lock();
     for i in 0..state.waiting.len() {
         let slot = state.waiting[i];
-        let hit = state
-            .entry(slot)
-            .wait
-            .as_ref()
-            .and_then(|w| w.objects.iter().find(|o| (start.0..start.0 + len).contains(&o.0)).copied());
+        let hit = state.entry(slot).wait.as_ref().and_then(|w| {
+            w.objects
+                .iter()
+                .find(|o| (start.0..start.0 + len).contains(&o.0))
+                .copied()
+        });
         if hit.is_some() {
             return hit;
         }
@@ -408,7 +420,9 @@ pub(crate) fn waited_in(start: Ptr, len: usize) -> Option<Ptr> {
 
 /// Prints what every thread does; for the end of a run that hangs or fails.
 pub(crate) fn dump() {
-    let Some(state) = STATE.try_lock() else { return };
+    let Some(state) = STATE.try_lock() else {
+        return;
+    };
     for entry in state.entries.iter().flatten().filter(|e| !e.idle) {
         crate::kprint!(
             "thread {} of {}: {:?} cpu {} priority {} waits for {:?}",

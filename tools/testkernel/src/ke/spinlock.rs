@@ -19,7 +19,9 @@ pub(crate) fn spin(lock: Ptr) {
     loop {
         match word.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => return,
-            Err(v) if v > 1 => verifier::fail("not_a_spin_lock", format_args!("lock {lock} holds {v:#x}")),
+            Err(v) if v > 1 => {
+                verifier::fail("not_a_spin_lock", format_args!("lock {lock} holds {v:#x}"))
+            }
             Err(_) => arch::pause(),
         }
     }
@@ -43,7 +45,10 @@ fn release(lock: Ptr) {
 
 fn lower_after_release(level: u8) {
     if level > irql::DISPATCH {
-        verifier::fail("irql_lower_up", format_args!("lock released to IRQL {level}"));
+        verifier::fail(
+            "irql_lower_up",
+            format_args!("lock released to IRQL {level}"),
+        );
     }
     if level < irql::DISPATCH {
         locks::check_none_held("lowering the IRQL");
@@ -71,7 +76,10 @@ extern "win64" fn ke_release_spin_lock_from_dpc_level(lock: Ptr) {
 }
 
 extern "win64" fn ke_try_to_acquire_spin_lock_at_dpc_level(lock: Ptr) -> u8 {
-    let taken = lock.atomic64(0).compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+    let taken = lock
+        .atomic64(0)
+        .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+        .is_ok();
     if taken {
         locks::acquired(lock);
     }
@@ -118,7 +126,9 @@ fn shared(lock: Ptr) {
     loop {
         let v = word.load(Ordering::Relaxed);
         if v & WRITER == 0
-            && word.compare_exchange_weak(v, v + 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && word
+                .compare_exchange_weak(v, v + 1, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
         {
             return locks::acquired(lock);
         }
@@ -129,7 +139,10 @@ fn shared(lock: Ptr) {
 fn exclusive(lock: Ptr) {
     locks::about_to_acquire(lock);
     let word = lock.atomic32(0);
-    while word.compare_exchange_weak(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    while word
+        .compare_exchange_weak(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
         arch::pause();
     }
     locks::acquired(lock);
@@ -238,7 +251,10 @@ extern "win64" fn initialize_slist_head(head: Ptr) {
 extern "win64" fn push_entry_slist(head: Ptr, entry: Ptr) -> Ptr {
     let _guard = SLISTS.lock();
     if entry.0 % 16 != 0 {
-        verifier::fail("bad_argument", format_args!("list entry {entry} is not 16-byte aligned"));
+        verifier::fail(
+            "bad_argument",
+            format_args!("list entry {entry} is not 16-byte aligned"),
+        );
     }
     let first = head.ptr(8);
     entry.set(0, first);

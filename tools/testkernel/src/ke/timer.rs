@@ -63,10 +63,10 @@ pub(crate) fn clock(now: u64) {
 
 /// Expires what is due; at DISPATCH_LEVEL.
 pub(crate) fn expire() {
-    let now = arch::interrupt_time();
-    if NEXT.load(Ordering::Acquire) > now {
+    if NEXT.load(Ordering::Acquire) > arch::interrupt_time() {
         return;
     }
+    let now = arch::publish_time();
     let mut due = Vec::new();
     {
         let mut state = STATE.lock();
@@ -98,7 +98,12 @@ pub(crate) fn expire() {
             state.signalled(active.timer);
             if !active.dpc.is_null() {
                 let time = arch::system_time();
-                dpc::insert_from_timer(active.dpc, time as u32 as usize, (time >> 32) as usize, active.cpu);
+                dpc::insert_from_timer(
+                    active.dpc,
+                    time as u32 as usize,
+                    (time >> 32) as usize,
+                    active.cpu,
+                );
             }
         }
     }
@@ -107,22 +112,37 @@ pub(crate) fn expire() {
 /// An active timer in the range, for the check of freed memory.
 pub(crate) fn active_in(start: Ptr, len: usize) -> Option<Ptr> {
     let state = STATE.lock();
-    state.timers.0.iter().map(|a| a.timer).find(|t| (start.0..start.0 + len).contains(&t.0))
+    state
+        .timers
+        .0
+        .iter()
+        .map(|a| a.timer)
+        .find(|t| (start.0..start.0 + len).contains(&t.0))
 }
 
 fn check(timer: Ptr) {
     let found: u8 = timer.get(0);
     if found != kind::NOTIFICATION_TIMER && found != kind::SYNCHRONIZATION_TIMER {
-        verifier::fail("not_a_timer", format_args!("object {timer} has type {found:#x}"));
+        verifier::fail(
+            "not_a_timer",
+            format_args!("object {timer} has type {found:#x}"),
+        );
     }
 }
 
 fn initialize(timer: Ptr, synchronization: bool) {
     let active = STATE.lock().timers.0.iter().any(|a| a.timer == timer);
     if active {
-        verifier::fail("timer_reinit", format_args!("timer {timer} is initialised while it is active"));
+        verifier::fail(
+            "timer_reinit",
+            format_args!("timer {timer} is initialised while it is active"),
+        );
     }
-    let kind = if synchronization { kind::SYNCHRONIZATION_TIMER } else { kind::NOTIFICATION_TIMER };
+    let kind = if synchronization {
+        kind::SYNCHRONIZATION_TIMER
+    } else {
+        kind::NOTIFICATION_TIMER
+    };
     init_header(timer, kind, 0);
     timer.add(0x18).fill(0, 0x28);
 }
@@ -143,7 +163,13 @@ fn set(timer: Ptr, due: i64, period_ms: u32, dpc: Ptr) -> u8 {
     timer.set(0x30, dpc);
     timer.set(0x3c, period_ms);
     let period = u64::from(period_ms) * 10_000;
-    state.timers.0.push(Active { timer, due, period, dpc, cpu: arch::cpu_number() });
+    state.timers.0.push(Active {
+        timer,
+        due,
+        period,
+        dpc,
+        cpu: arch::cpu_number(),
+    });
     drop(state);
     note_deadline(due);
     if due <= now {
@@ -169,7 +195,13 @@ extern "win64" fn ke_set_timer_ex(timer: Ptr, due: i64, period: i32, dpc: Ptr) -
     set(timer, due, period.max(0) as u32, dpc)
 }
 
-extern "win64" fn ke_set_coalescable_timer(timer: Ptr, due: i64, period: u32, _tolerance: u32, dpc: Ptr) -> u8 {
+extern "win64" fn ke_set_coalescable_timer(
+    timer: Ptr,
+    due: i64,
+    period: u32,
+    _tolerance: u32,
+    dpc: Ptr,
+) -> u8 {
     set(timer, due, period, dpc)
 }
 

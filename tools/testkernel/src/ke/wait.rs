@@ -21,7 +21,6 @@ pub(crate) mod kind {
     pub(crate) const SYNCHRONIZATION_EVENT: u8 = 1;
     pub(crate) const MUTANT: u8 = 2;
     pub(crate) const SEMAPHORE: u8 = 5;
-    pub(crate) const THREAD: u8 = 6;
     pub(crate) const NOTIFICATION_TIMER: u8 = 8;
     pub(crate) const SYNCHRONIZATION_TIMER: u8 = 9;
 }
@@ -158,7 +157,11 @@ impl State {
         let mut i = 0;
         while i < self.waiting.len() {
             let slot = self.waiting[i];
-            let deadline = self.entry(slot).wait.as_ref().map_or(u64::MAX, |w| w.deadline);
+            let deadline = self
+                .entry(slot)
+                .wait
+                .as_ref()
+                .map_or(u64::MAX, |w| w.deadline);
             if deadline <= now {
                 self.wake(i, status::TIMEOUT);
             } else {
@@ -180,7 +183,11 @@ pub fn multiple(objects: &[Ptr], all: bool, timeout: Timeout) -> NtStatus {
     for o in objects {
         check(*o);
     }
-    let wait = Wait { objects: objects.to_vec(), all, deadline: timeout.deadline() };
+    let wait = Wait {
+        objects: objects.to_vec(),
+        all,
+        deadline: timeout.deadline(),
+    };
     let mut state = STATE.lock();
     let slot = state.current();
     let thread = state.entry(slot).thread.ptr();
@@ -227,7 +234,10 @@ extern "win64" fn ke_wait_for_multiple_objects(
     blocks: Ptr,
 ) -> NtStatus {
     if count == 0 || count > 64 || count > 3 && blocks.is_null() {
-        verifier::fail("bad_argument", format_args!("wait for {count} objects, wait blocks {blocks}"));
+        verifier::fail(
+            "bad_argument",
+            format_args!("wait for {count} objects, wait blocks {blocks}"),
+        );
     }
     let objects: Vec<Ptr> = (0..count as usize).map(|i| objects.ptr(i * 8)).collect();
     multiple(&objects, wait_type == 0, Timeout::from_ptr(timeout))

@@ -73,7 +73,11 @@ struct Stubs {
     used: usize,
 }
 
-static STUBS: Lock<Stubs> = Lock::new(Stubs { writable: Ptr::NULL, executable: Ptr::NULL, used: PAGE });
+static STUBS: Lock<Stubs> = Lock::new(Stubs {
+    writable: Ptr::NULL,
+    executable: Ptr::NULL,
+    used: PAGE,
+});
 static RECORDS: Lock<Vec<usize>> = Lock::new(Vec::new());
 
 /// The record of the innermost call on this thread.
@@ -88,16 +92,26 @@ pub(crate) fn last_record() -> Option<&'static Record> {
 }
 
 extern "C" fn violation(record: &Record) -> ! {
-    let who = Caller { driver: record.driver.into(), export: record.name };
+    let who = Caller {
+        driver: record.driver.into(),
+        export: record.name,
+    };
     let level = arch::irql();
     if level < record.min || level > record.max {
         verifier::fail_as(
             &who,
             "irql",
-            format_args!("called at IRQL {level}, allowed {} to {}", record.min, record.max),
+            format_args!(
+                "called at IRQL {level}, allowed {} to {}",
+                record.min, record.max
+            ),
         );
     }
-    verifier::fail_as(&who, "lock_held", format_args!("called at IRQL {level} with a spin lock held"))
+    verifier::fail_as(
+        &who,
+        "lock_held",
+        format_args!("called at IRQL {level} with a spin lock held"),
+    )
 }
 
 /// The address that goes into the import slot of `driver` for `export`.
@@ -151,7 +165,11 @@ pub(crate) fn counts() -> Vec<(&'static str, &'static str, u64)> {
         .map(|r| {
             // SAFETY: the list holds leaked records.
             let record = unsafe { &*(*r as *const Record) };
-            (record.driver, record.name, record.count.load(Ordering::Relaxed))
+            (
+                record.driver,
+                record.name,
+                record.count.load(Ordering::Relaxed),
+            )
         })
         .collect()
 }

@@ -30,16 +30,26 @@ static IMAGES: Lock<Vec<Loaded>> = Lock::new(Vec::new());
 static LOADS: AtomicU32 = AtomicU32::new(0);
 
 fn file_name(name: &str) -> String {
-    if name.to_ascii_lowercase().ends_with(".sys") { name.to_string() } else { format!("{name}.sys") }
+    if name.to_ascii_lowercase().ends_with(".sys") {
+        name.to_string()
+    } else {
+        format!("{name}.sys")
+    }
 }
 
 /// The service name of an image: its file name without the extension.
 pub(crate) fn service_of(image: &str) -> String {
-    image.strip_suffix(".sys").or_else(|| image.strip_suffix(".SYS")).unwrap_or(image).to_string()
+    image
+        .strip_suffix(".sys")
+        .or_else(|| image.strip_suffix(".SYS"))
+        .unwrap_or(image)
+        .to_string()
 }
 
 fn is_kernel(library: &str) -> bool {
-    ["ntoskrnl.exe", "hal.dll"].iter().any(|k| k.eq_ignore_ascii_case(library))
+    ["ntoskrnl.exe", "hal.dll"]
+        .iter()
+        .any(|k| k.eq_ignore_ascii_case(library))
 }
 
 /// Loads `drivers/NAME.sys` and, first, what it imports from (import DLLs get their `DllInitialize` call here, once).
@@ -58,7 +68,11 @@ pub fn load(name: &str) -> Result<Image, String> {
 }
 
 fn loaded_copy(file: &str) -> Option<Image> {
-    IMAGES.lock().iter().find(|l| l.image.name.eq_ignore_ascii_case(file)).map(|l| l.image.clone())
+    IMAGES
+        .lock()
+        .iter()
+        .find(|l| l.image.name.eq_ignore_ascii_case(file))
+        .map(|l| l.image.clone())
 }
 
 fn load_image(file: &str) -> Result<Image, String> {
@@ -73,17 +87,30 @@ fn load_image(file: &str) -> Result<Image, String> {
     let mut libraries: Vec<&String> = pe.imports.iter().map(|i| &i.library).collect();
     libraries.sort();
     libraries.dedup();
-    let libraries: Vec<String> = libraries.into_iter().filter(|l| !is_kernel(l)).cloned().collect();
+    let libraries: Vec<String> = libraries
+        .into_iter()
+        .filter(|l| !is_kernel(l))
+        .cloned()
+        .collect();
     for library in &libraries {
         load_image(library).map_err(|why| format!("{why} (imported by {file})"))?;
     }
     let service = gate::keep(service_of(file));
     let missing = bind(service, &mut pe);
     if !missing.is_empty() {
-        return Err(format!("{file} has unresolved imports: {}", missing.join(", ")));
+        return Err(format!(
+            "{file} has unresolved imports: {}",
+            missing.join(", ")
+        ));
     }
     let image = place(file, &pe)?;
-    kprint!("load {} base={} size={:#x} entry=+{:#x}", image.name, image.base, image.size, pe.entry);
+    kprint!(
+        "load {} base={} size={:#x} entry=+{:#x}",
+        image.name,
+        image.base,
+        image.size,
+        pe.entry
+    );
     let mut images = IMAGES.lock();
     images.push(Loaded {
         image: image.clone(),
@@ -93,7 +120,11 @@ fn load_image(file: &str) -> Result<Image, String> {
         initialized: false,
         index: LOADS.fetch_add(1, Ordering::Relaxed),
     });
-    for l in images.iter_mut().filter(|l| libraries.iter().any(|n| n.eq_ignore_ascii_case(&l.image.name))) {
+    for l in images.iter_mut().filter(|l| {
+        libraries
+            .iter()
+            .any(|n| n.eq_ignore_ascii_case(&l.image.name))
+    }) {
         l.users.push(file.to_string());
     }
     drop(images);
@@ -107,10 +138,16 @@ fn load_image(file: &str) -> Result<Image, String> {
 fn check_sections(file: &str, pe: &Pe) -> Result<(), String> {
     for s in &pe.sections {
         if s.write && s.execute {
-            return Err(format!("{file}: section {} is writable and executable", s.name.trim_end_matches('\0')));
+            return Err(format!(
+                "{file}: section {} is writable and executable",
+                s.name.trim_end_matches('\0')
+            ));
         }
         if !s.rva.is_multiple_of(PAGE) {
-            return Err(format!("{file}: section {} is not page aligned", s.name.trim_end_matches('\0')));
+            return Err(format!(
+                "{file}: section {} is not page aligned",
+                s.name.trim_end_matches('\0')
+            ));
         }
     }
     Ok(())
@@ -139,8 +176,14 @@ fn bind(service: &'static str, pe: &mut Pe) -> Vec<String> {
 
 fn exported(library: &str, name: &str) -> Option<Ptr> {
     let images = IMAGES.lock();
-    let loaded = images.iter().find(|l| l.image.name.eq_ignore_ascii_case(library))?;
-    loaded.exports.iter().find(|(n, _)| n == name).map(|(_, rva)| loaded.image.base.add(*rva))
+    let loaded = images
+        .iter()
+        .find(|l| l.image.name.eq_ignore_ascii_case(library))?;
+    loaded
+        .exports
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, rva)| loaded.image.base.add(*rva))
 }
 
 /// Relocates the image and maps it with the rights of its sections.
@@ -152,11 +195,17 @@ fn place(file: &str, pe: &Pe) -> Result<Image, String> {
     for at in &pe.relocations {
         let mut word = [0; 8];
         word.copy_from_slice(&memory[*at..*at + 8]);
-        put(&mut memory, *at, u64::from_le_bytes(word).wrapping_add(delta));
+        put(
+            &mut memory,
+            *at,
+            u64::from_le_bytes(word).wrapping_add(delta),
+        );
     }
     for i in 0..pages {
         let Some(page) = phys::allocate_zeroed() else {
-            map::unmap(base, i).into_iter().for_each(|p| phys::free(p, 1));
+            map::unmap(base, i)
+                .into_iter()
+                .for_each(|p| phys::free(p, 1));
             return Err(format!("no memory for {file}"));
         };
         let part = &memory[i * PAGE..memory.len().min((i + 1) * PAGE)];
@@ -173,7 +222,12 @@ fn place(file: &str, pe: &Pe) -> Result<Image, String> {
             map::protect(base.0 + at, protection);
         }
     }
-    Ok(Image { name: file.to_string(), base, size: pe.size, entry: base.add(pe.entry) })
+    Ok(Image {
+        name: file.to_string(),
+        base,
+        size: pe.size,
+        entry: base.add(pe.entry),
+    })
 }
 
 /// Calls `DllInitialize` of an import DLL unless that was done.
@@ -181,7 +235,10 @@ fn initialize(library: &str) -> Result<(), String> {
     let routine = exported(library, "DllInitialize");
     let service = {
         let mut images = IMAGES.lock();
-        let Some(l) = images.iter_mut().find(|l| l.image.name.eq_ignore_ascii_case(library)) else {
+        let Some(l) = images
+            .iter_mut()
+            .find(|l| l.image.name.eq_ignore_ascii_case(library))
+        else {
             return Err(format!("{library} is not loaded"));
         };
         if core::mem::replace(&mut l.initialized, true) {
@@ -189,21 +246,32 @@ fn initialize(library: &str) -> Result<(), String> {
         }
         l.service
     };
-    let Some(routine) = routine else { return Ok(()) };
+    let Some(routine) = routine else {
+        return Ok(());
+    };
     let path = format!("{}\\{service}", crate::io::driver::SERVICES);
     let units: Vec<u16> = path.encode_utf16().chain([0]).collect();
     let bytes = 2 * (units.len() - 1);
     let string = [(bytes | (bytes + 2) << 16) as u64, units.as_ptr() as u64];
-    let result = verifier::call::driver("DllInitialize", routine, &[string.as_ptr() as usize]) as i32;
+    let result =
+        verifier::call::driver("DllInitialize", routine, &[string.as_ptr() as usize]) as i32;
     kprint!("dll {service}: DllInitialize returned {result:#x}");
-    if status::success(result) { Ok(()) } else { Err(format!("DllInitialize of {library} failed with {result:#x}")) }
+    if status::success(result) {
+        Ok(())
+    } else {
+        Err(format!(
+            "DllInitialize of {library} failed with {result:#x}"
+        ))
+    }
 }
 
 /// Unloads an image after its `DriverUnload`: leak checks, then unmapped; then `DllUnload` of import DLLs that nobody uses.
 /// An image that others import from stays until the last of them goes.
 pub fn unload(image: &Image) {
-    let still_used =
-        IMAGES.lock().iter().any(|l| l.image.base == image.base && !l.users.is_empty());
+    let still_used = IMAGES
+        .lock()
+        .iter()
+        .any(|l| l.image.base == image.base && !l.users.is_empty());
     if still_used {
         return;
     }
@@ -213,12 +281,18 @@ pub fn unload(image: &Image) {
         for l in images.iter_mut() {
             l.users.retain(|u| !u.eq_ignore_ascii_case(&image.name));
         }
-        let idle = images.iter().find(|l| l.initialized && l.users.is_empty()).map(|l| l.image.clone());
+        let idle = images
+            .iter()
+            .find(|l| l.initialized && l.users.is_empty())
+            .map(|l| l.image.clone());
         drop(images);
         let Some(library) = idle else { return };
         if let Some(routine) = exported(&library.name, "DllUnload") {
             let result = verifier::call::driver("DllUnload", routine, &[]) as i32;
-            kprint!("dll {}: DllUnload returned {result:#x}", service_of(&library.name));
+            kprint!(
+                "dll {}: DllUnload returned {result:#x}",
+                service_of(&library.name)
+            );
         }
         remove(&library);
         let mut images = IMAGES.lock();
@@ -229,18 +303,25 @@ pub fn unload(image: &Image) {
 }
 
 fn remove(image: &Image) {
-    let who = Caller { driver: service_of(&image.name), export: "unload" };
+    let who = Caller {
+        driver: service_of(&image.name),
+        export: "unload",
+    };
     verifier::leaks::check_unload(&who, image);
     IMAGES.lock().retain(|l| l.image.base != image.base);
     // Nothing may run there any more; the pages come back, the addresses do not.
-    map::unmap(image.base, image.size.div_ceil(PAGE)).into_iter().for_each(|p| phys::free(p, 1));
+    map::unmap(image.base, image.size.div_ceil(PAGE))
+        .into_iter()
+        .for_each(|p| phys::free(p, 1));
     kprint!("unload {}", image.name);
 }
 
 /// The image that holds `address`: its name and the offset.
 pub(super) fn find(address: Ptr) -> Option<(String, usize)> {
     let images = IMAGES.try_lock()?;
-    let l = images.iter().find(|l| (l.image.base.0..l.image.base.0 + l.image.size).contains(&address.0))?;
+    let l = images
+        .iter()
+        .find(|l| (l.image.base.0..l.image.base.0 + l.image.size).contains(&address.0))?;
     Some((l.image.name.clone(), address.0 - l.image.base.0))
 }
 

@@ -5,8 +5,12 @@
 //! the kernel's tables, through a gate, or to another driver, which is loaded first and gets one `DllInitialize` call before
 //! its first importer's `DriverEntry`; `DllUnload` comes after the last importer.
 
-pub(crate) mod pe;
 pub mod payload;
+#[cfg_attr(
+    not(target_os = "none"),
+    allow(dead_code, reason = "a host parses images in tests only")
+)]
+pub(crate) mod pe;
 
 #[cfg(target_os = "none")]
 pub(crate) mod gate;
@@ -16,9 +20,9 @@ mod image;
 mod query;
 
 #[cfg(target_os = "none")]
-pub use image::{load, loaded, unload};
-#[cfg(target_os = "none")]
 pub(crate) use image::service_of;
+#[cfg(target_os = "none")]
+pub use image::{load, loaded, unload};
 
 use alloc::string::String;
 

@@ -8,7 +8,11 @@ pub(crate) fn file_in<'a>(archive: &'a [u8], path: &str) -> Option<&'a [u8]> {
     let archive = TarArchiveRef::new(archive).ok()?;
     archive
         .entries()
-        .find(|e| e.filename().as_str().is_ok_and(|name| name.trim_start_matches("./").eq_ignore_ascii_case(path)))
+        .find(|e| {
+            e.filename()
+                .as_str()
+                .is_ok_and(|name| name.trim_start_matches("./").eq_ignore_ascii_case(path))
+        })
         .map(|e| e.data())
 }
 

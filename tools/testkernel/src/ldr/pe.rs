@@ -5,7 +5,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use object_core::pe::{IMAGE_DIRECTORY_ENTRY_EXPORT, IMAGE_REL_BASED_ABSOLUTE, IMAGE_REL_BASED_DIR64};
+use object_core::pe::{
+    IMAGE_DIRECTORY_ENTRY_EXPORT, IMAGE_REL_BASED_ABSOLUTE, IMAGE_REL_BASED_DIR64,
+};
 use object_core::read::pe::{ImageNtHeaders, ImageOptionalHeader, Import, PeFile64};
 use object_core::{LittleEndian as LE, Object};
 
@@ -56,7 +58,10 @@ pub(crate) fn parse(data: &[u8]) -> Result<Pe, String> {
         return Err("is a PE image for another machine".to_string());
     }
     if optional.subsystem() != 1 {
-        return Err(format!("has subsystem {}, not native", optional.subsystem()));
+        return Err(format!(
+            "has subsystem {}, not native",
+            optional.subsystem()
+        ));
     }
     let size = optional.size_of_image() as usize;
     if size == 0 || size > LIMIT {
@@ -72,7 +77,10 @@ pub(crate) fn parse(data: &[u8]) -> Result<Pe, String> {
         let virtual_size = section.virtual_size.get(LE) as usize;
         let raw = section.pe_data(data).map_err(|_| bad("section data"))?;
         let len = raw.len().min(virtual_size);
-        let end = rva.checked_add(virtual_size).filter(|e| *e <= size).ok_or_else(|| bad("section range"))?;
+        let end = rva
+            .checked_add(virtual_size)
+            .filter(|e| *e <= size)
+            .ok_or_else(|| bad("section range"))?;
         memory[rva..rva + len].copy_from_slice(&raw[..len]);
         let flags = section.characteristics.get(LE);
         sections.push(Section {
@@ -101,7 +109,9 @@ pub(crate) fn parse(data: &[u8]) -> Result<Pe, String> {
 
 fn relocations(file: &PeFile64<'_>, data: &[u8], pe: &mut Pe) -> Result<(), String> {
     let directories = file.data_directories();
-    let Some(mut blocks) = directories.relocation_blocks(data, &file.section_table()).map_err(|e| e.to_string())?
+    let Some(mut blocks) = directories
+        .relocation_blocks(data, &file.section_table())
+        .map_err(|e| e.to_string())?
     else {
         return Ok(());
     };
@@ -124,10 +134,16 @@ fn relocations(file: &PeFile64<'_>, data: &[u8], pe: &mut Pe) -> Result<(), Stri
 }
 
 fn imports(file: &PeFile64<'_>, pe: &mut Pe) -> Result<(), String> {
-    let Some(table) = file.import_table().map_err(|e| e.to_string())? else { return Ok(()) };
+    let Some(table) = file.import_table().map_err(|e| e.to_string())? else {
+        return Ok(());
+    };
     let mut descriptors = table.descriptors().map_err(|e| e.to_string())?;
     while let Some(descriptor) = descriptors.next().map_err(|e| e.to_string())? {
-        let library = text(table.name(descriptor.name.get(LE)).map_err(|e| e.to_string())?);
+        let library = text(
+            table
+                .name(descriptor.name.get(LE))
+                .map_err(|e| e.to_string())?,
+        );
         let first = descriptor.first_thunk.get(LE);
         let names = match descriptor.original_first_thunk.get(LE) {
             0 => first,
@@ -135,16 +151,24 @@ fn imports(file: &PeFile64<'_>, pe: &mut Pe) -> Result<(), String> {
         };
         let mut thunks = table.thunks(names).map_err(|e| e.to_string())?;
         let mut slot = first as usize;
-        while let Some(thunk) =
-            thunks.next::<object_core::pe::ImageNtHeaders64>().map_err(|e| e.to_string())?
+        while let Some(thunk) = thunks
+            .next::<object_core::pe::ImageNtHeaders64>()
+            .map_err(|e| e.to_string())?
         {
-            match table.import::<object_core::pe::ImageNtHeaders64>(thunk).map_err(|e| e.to_string())? {
+            match table
+                .import::<object_core::pe::ImageNtHeaders64>(thunk)
+                .map_err(|e| e.to_string())?
+            {
                 Import::Ordinal(n) => return Err(format!("import of {library} by ordinal {n}")),
                 Import::Name(_, name) => {
                     if slot + 8 > pe.size {
                         return Err("import slot out of range".to_string());
                     }
-                    pe.imports.push(ImportedName { library: library.clone(), name: text(name), slot });
+                    pe.imports.push(ImportedName {
+                        library: library.clone(),
+                        name: text(name),
+                        slot,
+                    });
                 }
             }
             slot += 8;
@@ -159,7 +183,8 @@ fn exports(file: &PeFile64<'_>, pe: &mut Pe) -> Result<(), String> {
     }
     let base = file.relative_address_base();
     for export in file.exports().map_err(|e| e.to_string())? {
-        pe.exports.push((text(export.name()), (export.address() - base) as usize));
+        pe.exports
+            .push((text(export.name()), (export.address() - base) as usize));
     }
     Ok(())
 }
@@ -170,8 +195,14 @@ mod tests {
 
     #[test]
     fn what_is_no_pe_file_is_refused_in_plain_words() {
-        assert_eq!(parse(b"MZ but nothing else").err().as_deref(), Some("is not a PE image"));
+        assert_eq!(
+            parse(b"MZ but nothing else").err().as_deref(),
+            Some("is not a PE image")
+        );
         assert_eq!(parse(&[]).err().as_deref(), Some("is not a PE image"));
-        assert_eq!(parse(b"\x7fELF").err().as_deref(), Some("is not a PE image"));
+        assert_eq!(
+            parse(b"\x7fELF").err().as_deref(),
+            Some("is not a PE image")
+        );
     }
 }

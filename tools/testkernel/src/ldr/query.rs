@@ -15,9 +15,17 @@ use crate::{arch, rtl};
 fn modules() -> Vec<(Ptr, usize, String)> {
     let (text, end) = arch::kernel_range();
     let mut list = Vec::new();
-    list.push((Ptr(text), end - text, String::from(r"\SystemRoot\system32\ntoskrnl.exe")));
+    list.push((
+        Ptr(text),
+        end - text,
+        String::from(r"\SystemRoot\system32\ntoskrnl.exe"),
+    ));
     for image in super::loaded() {
-        list.push((image.base, image.size, alloc::format!(r"\SystemRoot\System32\drivers\{}", image.name)));
+        list.push((
+            image.base,
+            image.size,
+            alloc::format!(r"\SystemRoot\System32\drivers\{}", image.name),
+        ));
     }
     list
 }
@@ -65,7 +73,12 @@ const SYSTEM_MODULE_INFORMATION: u32 = 11;
 
 // RTL_PROCESS_MODULES: count 0, then elements of 0x128 bytes from 8: section 0, mapped base 8, base 0x10, size 0x18, flags 0x1C,
 // load order 0x20, init order 0x22, load count 0x24, name offset 0x26, path 0x28.
-extern "win64" fn zw_query_system_information(class: u32, buffer: Ptr, len: u32, returned: Ptr) -> NtStatus {
+extern "win64" fn zw_query_system_information(
+    class: u32,
+    buffer: Ptr,
+    len: u32,
+    returned: Ptr,
+) -> NtStatus {
     if class != SYSTEM_MODULE_INFORMATION {
         return status::INVALID_INFO_CLASS;
     }

@@ -4,9 +4,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::PAGE;
 use super::map::{self, Protection};
 use super::phys::{self, Bounds};
-use super::PAGE;
 use crate::arch::DIRECT_MAP;
 use crate::export::{A, ANY, D};
 use crate::mem::Ptr;
@@ -48,7 +48,12 @@ fn map_io(physical: u64, len: usize, protection: Protection) -> Ptr {
         return Ptr::NULL;
     }
     let at = map::range(physical, len, protection);
-    HELD.lock().push(Held { at, len, owner, kind: Kind::IoSpace });
+    HELD.lock().push(Held {
+        at,
+        len,
+        owner,
+        kind: Kind::IoSpace,
+    });
     at
 }
 
@@ -71,11 +76,17 @@ extern "win64" fn mm_map_io_space_ex(physical: u64, len: usize, protect: u32) ->
 
 fn give_back(at: Ptr, len: Option<usize>, kind: Kind) -> Held {
     let mut held = HELD.lock();
-    match held.iter().position(|h| h.at == at && h.kind == kind && len.is_none_or(|l| l == h.len)) {
+    match held
+        .iter()
+        .position(|h| h.at == at && h.kind == kind && len.is_none_or(|l| l == h.len))
+    {
         Some(i) => held.swap_remove(i),
         None => {
             drop(held);
-            verifier::fail("bad_unmap", format_args!("{at} with {len:x?} bytes is no such {kind:?}"))
+            verifier::fail(
+                "bad_unmap",
+                format_args!("{at} with {len:x?} bytes is no such {kind:?}"),
+            )
         }
     }
 }
@@ -92,11 +103,26 @@ fn contiguous(len: usize, low: u64, high: u64, boundary: u64) -> Ptr {
         return Ptr::NULL;
     }
     let pages = len.div_ceil(PAGE);
-    let align = if boundary == 0 { 1 } else { (boundary / PAGE as u64).min(pages.next_power_of_two() as u64) };
-    let bounds = Bounds { low: low / PAGE as u64, high: (high / PAGE as u64).saturating_add(1), align };
-    let Some(physical) = phys::allocate_run(pages, bounds) else { return Ptr::NULL };
+    let align = if boundary == 0 {
+        1
+    } else {
+        (boundary / PAGE as u64).min(pages.next_power_of_two() as u64)
+    };
+    let bounds = Bounds {
+        low: low / PAGE as u64,
+        high: (high / PAGE as u64).saturating_add(1),
+        align,
+    };
+    let Some(physical) = phys::allocate_run(pages, bounds) else {
+        return Ptr::NULL;
+    };
     let at = Ptr(DIRECT_MAP + physical as usize);
-    HELD.lock().push(Held { at, len, owner, kind: Kind::Contiguous });
+    HELD.lock().push(Held {
+        at,
+        len,
+        owner,
+        kind: Kind::Contiguous,
+    });
     at
 }
 
@@ -154,7 +180,9 @@ extern "win64" fn mm_get_virtual_for_physical(physical: u64) -> Ptr {
 /// Mappings and contiguous memory that `driver` left.
 pub(crate) fn left_by(driver: &str) -> Option<String> {
     let held = HELD.lock();
-    held.iter().find(|h| h.owner == driver).map(|h| alloc::format!("{:?} at {} of {:#x} bytes", h.kind, h.at, h.len))
+    held.iter()
+        .find(|h| h.owner == driver)
+        .map(|h| alloc::format!("{:?} at {} of {:#x} bytes", h.kind, h.at, h.len))
 }
 
 crate::exports! {

@@ -16,8 +16,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use x86_64::structures::paging::mapper::{MapperFlush, TranslateResult};
 use x86_64::structures::paging::{
-    FrameAllocator, Mapper, OffsetPageTable, Page, PageTable, PageTableFlags as Flags, PhysFrame, Size2MiB, Size4KiB,
-    Translate,
+    FrameAllocator, Mapper, OffsetPageTable, Page, PageTable, PageTableFlags as Flags, PhysFrame,
+    Size2MiB, Size4KiB, Translate,
 };
 use x86_64::{PhysAddr, VirtAddr};
 
@@ -61,7 +61,9 @@ impl Protection {
             Self::ReadOnly => base | Flags::NO_EXECUTE,
             Self::ReadWrite => base | Flags::WRITABLE | Flags::NO_EXECUTE,
             Self::Execute => base,
-            Self::Device => base | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::NO_CACHE | Flags::WRITE_THROUGH,
+            Self::Device => {
+                base | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::NO_CACHE | Flags::WRITE_THROUGH
+            }
             Self::WriteThrough => base | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::WRITE_THROUGH,
         }
     }
@@ -103,8 +105,10 @@ pub(crate) fn init(kernel: KernelLayout) {
         let page = Page::<Size2MiB>::containing_address(VirtAddr::new(DIRECT_MAP as u64 + address));
         let frame = PhysFrame::<Size2MiB>::containing_address(PhysAddr::new(address));
         // SAFETY: the direct map is the kernel's own view of RAM.
-        let done = unsafe { mapper.map_to(page, frame, Protection::ReadWrite.flags(), &mut Frames) };
-        done.map(MapperFlush::ignore).unwrap_or_else(|e| panic!("direct map: {e:?}"));
+        let done =
+            unsafe { mapper.map_to(page, frame, Protection::ReadWrite.flags(), &mut Frames) };
+        done.map(MapperFlush::ignore)
+            .unwrap_or_else(|e| panic!("direct map: {e:?}"));
     }
     let sections = [
         (kernel.text, kernel.rodata, Protection::Execute),
@@ -124,7 +128,9 @@ pub(crate) fn init(kernel: KernelLayout) {
 pub(crate) fn activate() {
     let frame = PhysFrame::containing_address(PhysAddr::new(ROOT.load(Ordering::Acquire)));
     // SAFETY: the tables map the kernel where it runs.
-    unsafe { x86_64::registers::control::Cr3::write(frame, x86_64::registers::control::Cr3Flags::empty()) }
+    unsafe {
+        x86_64::registers::control::Cr3::write(frame, x86_64::registers::control::Cr3Flags::empty())
+    }
 }
 
 fn map_in(mapper: &mut OffsetPageTable<'static>, at: usize, physical: u64, protection: Protection) {
@@ -132,7 +138,13 @@ fn map_in(mapper: &mut OffsetPageTable<'static>, at: usize, physical: u64, prote
     let frame = PhysFrame::containing_address(PhysAddr::new(physical));
     // SAFETY: the address is in a region that this module hands out, and not in use.
     let done = unsafe {
-        mapper.map_to_with_table_flags(page, frame, protection.flags(), Flags::PRESENT | Flags::WRITABLE, &mut Frames)
+        mapper.map_to_with_table_flags(
+            page,
+            frame,
+            protection.flags(),
+            Flags::PRESENT | Flags::WRITABLE,
+            &mut Frames,
+        )
     };
     match done {
         Ok(flush) => flush.flush(),
@@ -176,7 +188,12 @@ pub(crate) fn range(physical: u64, len: usize, protection: Protection) -> Ptr {
     let first = physical - offset as u64;
     with(|mapper| {
         for i in 0..pages {
-            map_in(mapper, at.0 + i * PAGE, first + (i * PAGE) as u64, protection);
+            map_in(
+                mapper,
+                at.0 + i * PAGE,
+                first + (i * PAGE) as u64,
+                protection,
+            );
         }
     });
     at.add(offset)
@@ -192,7 +209,8 @@ pub(crate) fn unmap(at: Ptr, pages: usize) -> alloc::vec::Vec<u64> {
     with(|mapper| {
         (0..pages)
             .filter_map(|i| {
-                let page = Page::<Size4KiB>::containing_address(VirtAddr::new((at.0 + i * PAGE) as u64));
+                let page =
+                    Page::<Size4KiB>::containing_address(VirtAddr::new((at.0 + i * PAGE) as u64));
                 let (frame, flush) = mapper.unmap(page).ok()?;
                 flush.flush();
                 Some(frame.start_address().as_u64())
@@ -205,7 +223,9 @@ pub(crate) fn unmap(at: Ptr, pages: usize) -> alloc::vec::Vec<u64> {
 pub(crate) fn translate(at: Ptr) -> Option<u64> {
     let address = VirtAddr::try_new(at.0 as u64).ok()?;
     with(|mapper| match mapper.translate(address) {
-        TranslateResult::Mapped { frame, offset, .. } => Some(frame.start_address().as_u64() + offset),
+        TranslateResult::Mapped { frame, offset, .. } => {
+            Some(frame.start_address().as_u64() + offset)
+        }
         _ => None,
     })
 }

@@ -6,9 +6,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::PAGE;
 use super::map::{self, Protection};
 use super::phys::{self, Bounds};
-use super::PAGE;
 use crate::arch::DIRECT_MAP;
 use crate::ex::pool;
 use crate::export::D;
@@ -55,7 +55,13 @@ fn initialize(mdl: Ptr, start: Ptr, len: usize) {
     mdl.set(OFFSET, offset as u32);
 }
 
-extern "win64" fn io_allocate_mdl(start: Ptr, len: u32, secondary: u8, _charge: u8, irp: Ptr) -> Ptr {
+extern "win64" fn io_allocate_mdl(
+    start: Ptr,
+    len: u32,
+    secondary: u8,
+    _charge: u8,
+    irp: Ptr,
+) -> Ptr {
     let pages = (start.0 % PAGE + len as usize).div_ceil(PAGE);
     if pool::shall_fail() {
         return Ptr::NULL;
@@ -82,7 +88,10 @@ extern "win64" fn io_allocate_mdl(start: Ptr, len: u32, secondary: u8, _charge: 
 extern "win64" fn io_free_mdl(mdl: Ptr) {
     let flags: u16 = mdl.get(FLAGS);
     if flags & (MAPPED | PARTIAL) == MAPPED && flags & NON_PAGED == 0 {
-        verifier::fail("mdl_mapped", format_args!("MDL {mdl} is freed while it is mapped"));
+        verifier::fail(
+            "mdl_mapped",
+            format_args!("MDL {mdl} is freed while it is mapped"),
+        );
     }
     pool::free(mdl);
 }
@@ -100,7 +109,10 @@ extern "win64" fn mm_build_mdl_for_non_paged_pool(mdl: Ptr) {
     for i in 0..page_count(mdl) {
         match map::translate(start.add(i * PAGE)) {
             Some(physical) => mdl.set(PAGES + i * 8, physical / PAGE as u64),
-            None => verifier::fail("bad_argument", format_args!("MDL {mdl} describes unmapped memory")),
+            None => verifier::fail(
+                "bad_argument",
+                format_args!("MDL {mdl} describes unmapped memory"),
+            ),
         }
     }
     mdl.set(FLAGS, mdl.get::<u16>(FLAGS) | NON_PAGED);
@@ -112,7 +124,10 @@ extern "win64" fn mm_probe_and_lock_pages(mdl: Ptr, _mode: u8, _operation: u32) 
     for i in 0..page_count(mdl) {
         match map::translate(start.add(i * PAGE)) {
             Some(physical) => mdl.set(PAGES + i * 8, physical / PAGE as u64),
-            None => verifier::fail("bad_argument", format_args!("MDL {mdl} describes unmapped memory")),
+            None => verifier::fail(
+                "bad_argument",
+                format_args!("MDL {mdl} describes unmapped memory"),
+            ),
         }
     }
     mdl.set(FLAGS, mdl.get::<u16>(FLAGS) | LOCKED);
@@ -160,11 +175,22 @@ extern "win64" fn mm_allocate_pages_for_mdl_ex(
         return Ptr::NULL;
     }
     let count = total.div_ceil(PAGE);
-    let bounds = Bounds { low: low / PAGE as u64, high: (high / PAGE as u64).saturating_add(1), align: 1 };
+    let bounds = Bounds {
+        low: low / PAGE as u64,
+        high: (high / PAGE as u64).saturating_add(1),
+        align: 1,
+    };
     let pages: Vec<u64> = if flags & CONTIGUOUS != 0 {
         let align = (skip / PAGE as u64).max(1);
-        let run = phys::allocate_run(count, Bounds { align: align.next_power_of_two(), ..bounds });
-        run.map(|first| (0..count).map(|i| first + (i * PAGE) as u64).collect()).unwrap_or_default()
+        let run = phys::allocate_run(
+            count,
+            Bounds {
+                align: align.next_power_of_two(),
+                ..bounds
+            },
+        );
+        run.map(|first| (0..count).map(|i| first + (i * PAGE) as u64).collect())
+            .unwrap_or_default()
     } else {
         take(count, bounds, flags & FULLY_REQUIRED != 0)
     };
@@ -184,7 +210,9 @@ extern "win64" fn mm_allocate_pages_for_mdl_ex(
         }
         mdl.set(PAGES + i * 8, *p / PAGE as u64);
     }
-    TAKEN.lock().extend(pages.iter().map(|p| (*p / PAGE as u64, owner.clone())));
+    TAKEN
+        .lock()
+        .extend(pages.iter().map(|p| (*p / PAGE as u64, owner.clone())));
     mdl
 }
 
@@ -201,7 +229,10 @@ extern "win64" fn mm_free_pages_from_mdl(mdl: Ptr) {
         let mut taken = TAKEN.lock();
         let Some(at) = taken.iter().position(|t| t.0 == number) else {
             drop(taken);
-            verifier::fail("double_free", format_args!("page {number:#x} of MDL {mdl} is not allocated"));
+            verifier::fail(
+                "double_free",
+                format_args!("page {number:#x} of MDL {mdl} is not allocated"),
+            );
         };
         taken.swap_remove(at);
         drop(taken);
@@ -272,7 +303,11 @@ extern "win64" fn mm_unmap_locked_pages(at: Ptr, mdl: Ptr) {
 
 /// Mappings and pages that `driver` left.
 pub(crate) fn left_by(driver: &str) -> Option<String> {
-    let mapping = MAPPINGS.lock().iter().find(|m| m.3 == driver).map(|m| alloc::format!("mapping {} of MDL {}", m.0, m.2));
+    let mapping = MAPPINGS
+        .lock()
+        .iter()
+        .find(|m| m.3 == driver)
+        .map(|m| alloc::format!("mapping {} of MDL {}", m.0, m.2));
     mapping.or_else(|| {
         let taken = TAKEN.lock();
         let count = taken.iter().filter(|t| t.1 == driver).count();
@@ -282,7 +317,11 @@ pub(crate) fn left_by(driver: &str) -> Option<String> {
 
 /// A mapped MDL in the range, for the check of freed memory.
 pub(crate) fn mapped_in(start: Ptr, len: usize) -> Option<Ptr> {
-    MAPPINGS.lock().iter().map(|m| m.2).find(|m| (start.0..start.0 + len).contains(&m.0))
+    MAPPINGS
+        .lock()
+        .iter()
+        .map(|m| m.2)
+        .find(|m| (start.0..start.0 + len).contains(&m.0))
 }
 
 crate::exports! {

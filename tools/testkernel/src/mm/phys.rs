@@ -41,16 +41,26 @@ pub struct Bounds {
 
 impl Bounds {
     /// Any page.
-    pub const ANY: Self = Self { low: 0, high: u64::MAX, align: 1 };
+    pub const ANY: Self = Self {
+        low: 0,
+        high: u64::MAX,
+        align: 1,
+    };
 }
 
 impl Bitmap {
     const fn new() -> Self {
-        Self { words: Vec::new(), free: 0, hint: 0 }
+        Self {
+            words: Vec::new(),
+            free: 0,
+            hint: 0,
+        }
     }
 
     fn is_free(&self, page: usize) -> bool {
-        self.words.get(page / 64).is_some_and(|w| w >> (page % 64) & 1 != 0)
+        self.words
+            .get(page / 64)
+            .is_some_and(|w| w >> (page % 64) & 1 != 0)
     }
 
     fn set(&mut self, page: usize, free: bool) {
@@ -67,8 +77,13 @@ impl Bitmap {
         }
     }
 
+    #[cfg(any(target_os = "none", test))]
     fn add(&mut self, ram: &[Range], reserved: &[Range]) {
-        let end = ram.iter().map(|r| (r.base + r.len) as usize / PAGE).max().unwrap_or(0);
+        let end = ram
+            .iter()
+            .map(|r| (r.base + r.len) as usize / PAGE)
+            .max()
+            .unwrap_or(0);
         self.words.resize(end.div_ceil(64), 0);
         for r in ram {
             for page in (r.base as usize).div_ceil(PAGE)..(r.base + r.len) as usize / PAGE {
@@ -76,7 +91,8 @@ impl Bitmap {
             }
         }
         for r in reserved {
-            for page in r.base as usize / PAGE..((r.base + r.len) as usize).div_ceil(PAGE).min(end) {
+            for page in r.base as usize / PAGE..((r.base + r.len) as usize).div_ceil(PAGE).min(end)
+            {
                 self.set(page, false);
             }
         }
@@ -84,7 +100,9 @@ impl Bitmap {
 
     fn take_one(&mut self) -> Option<usize> {
         let len = self.words.len();
-        let at = (self.hint..len).chain(0..self.hint).find(|i| self.words[*i] != 0)?;
+        let at = (self.hint..len)
+            .chain(0..self.hint)
+            .find(|i| self.words[*i] != 0)?;
         self.hint = at;
         let page = at * 64 + self.words[at].trailing_zeros() as usize;
         self.set(page, false);
@@ -145,7 +163,10 @@ pub fn allocate_zeroed() -> Option<u64> {
 
 /// Takes `count` adjacent pages.
 pub fn allocate_run(count: usize, bounds: Bounds) -> Option<u64> {
-    PAGES.lock().take_run(count, bounds).map(|p| (p * PAGE) as u64)
+    PAGES
+        .lock()
+        .take_run(count, bounds)
+        .map(|p| (p * PAGE) as u64)
 }
 
 /// Gives `count` pages from `address` on back.
@@ -172,8 +193,26 @@ mod tests {
     fn bitmap() -> Bitmap {
         let mut b = Bitmap::new();
         b.add(
-            &[Range { base: 0, len: 0x9f000 }, Range { base: 0x10_0000, len: 0x10_0000 }],
-            &[Range { base: 0, len: 0x1000 }, Range { base: 0x10_0800, len: 0x1000 }],
+            &[
+                Range {
+                    base: 0,
+                    len: 0x9f000,
+                },
+                Range {
+                    base: 0x10_0000,
+                    len: 0x10_0000,
+                },
+            ],
+            &[
+                Range {
+                    base: 0,
+                    len: 0x1000,
+                },
+                Range {
+                    base: 0x10_0800,
+                    len: 0x1000,
+                },
+            ],
         );
         b
     }
@@ -182,15 +221,38 @@ mod tests {
     fn only_ram_that_is_not_reserved_is_free() {
         let b = bitmap();
         assert_eq!(b.free, 0x9f - 1 + 0x100 - 2);
-        assert!(!b.is_free(0) && b.is_free(1) && !b.is_free(0x9f) && !b.is_free(0x101) && b.is_free(0x102));
+        assert!(
+            !b.is_free(0)
+                && b.is_free(1)
+                && !b.is_free(0x9f)
+                && !b.is_free(0x101)
+                && b.is_free(0x102)
+        );
     }
 
     #[test]
     fn a_run_is_aligned_adjacent_and_within_bounds() {
         let mut b = bitmap();
-        let run = b.take_run(16, Bounds { low: 0, high: 0x90, align: 16 });
+        let run = b.take_run(
+            16,
+            Bounds {
+                low: 0,
+                high: 0x90,
+                align: 16,
+            },
+        );
         assert_eq!(run, Some(0x80));
-        assert_eq!(b.take_run(16, Bounds { low: 0x80, high: 0x90, align: 16 }), None);
+        assert_eq!(
+            b.take_run(
+                16,
+                Bounds {
+                    low: 0x80,
+                    high: 0x90,
+                    align: 16
+                }
+            ),
+            None
+        );
         assert_eq!(b.take_run(0x200, Bounds::ANY), None);
     }
 

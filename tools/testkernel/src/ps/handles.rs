@@ -29,7 +29,9 @@ static TABLE: Lock<Vec<Option<Entry>>> = Lock::new(Vec::new());
 const BASE: usize = 0xffff_ffff_8000_0000;
 
 fn index(handle: usize) -> Option<usize> {
-    (handle >= BASE && handle.is_multiple_of(4)).then(|| (handle - BASE) / 4).and_then(|i| i.checked_sub(1))
+    (handle >= BASE && handle.is_multiple_of(4))
+        .then(|| (handle - BASE) / 4)
+        .and_then(|i| i.checked_sub(1))
 }
 
 /// Makes a handle; it belongs to the calling driver.
@@ -65,6 +67,10 @@ pub fn left_by(driver: &str) -> Vec<(usize, Object)> {
     table
         .iter()
         .enumerate()
-        .filter_map(|(i, e)| e.as_ref().filter(|e| e.owner == driver).map(|e| (BASE + (i + 1) * 4, e.object)))
+        .filter_map(|(i, e)| {
+            e.as_ref()
+                .filter(|e| e.owner == driver)
+                .map(|e| (BASE + (i + 1) * 4, e.object))
+        })
         .collect()
 }

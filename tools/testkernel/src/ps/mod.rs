@@ -8,9 +8,8 @@ pub mod notify;
 pub mod thread;
 
 #[cfg(not(target_os = "none"))]
-mod host;
-#[cfg(not(target_os = "none"))]
-pub use host as thread;
+#[path = "host.rs"]
+pub mod thread;
 
 use crate::export::Export;
 

@@ -16,9 +16,16 @@ static ROUTINES: Lock<Vec<(Ptr, bool, String)>> = Lock::new(Vec::new());
 
 /// Tells the image routines that `image` was loaded; PASSIVE_LEVEL.
 pub(crate) fn image_loaded(image: &Image) {
-    let routines: Vec<Ptr> = ROUTINES.lock().iter().filter(|r| r.1).map(|r| r.0).collect();
-    let path: Vec<u16> =
-        alloc::format!(r"\SystemRoot\System32\drivers\{}", image.name).encode_utf16().chain([0]).collect();
+    let routines: Vec<Ptr> = ROUTINES
+        .lock()
+        .iter()
+        .filter(|r| r.1)
+        .map(|r| r.0)
+        .collect();
+    let path: Vec<u16> = alloc::format!(r"\SystemRoot\System32\drivers\{}", image.name)
+        .encode_utf16()
+        .chain([0])
+        .collect();
     let bytes = 2 * (path.len() - 1);
     let name = [(bytes | (bytes + 2) << 16) as u64, path.as_ptr() as u64];
     // IMAGE_INFO: properties 0, base 8, selector 0x10, size 0x18, section number 0x20.
@@ -51,7 +58,11 @@ fn remove(routine: Ptr, images: bool) -> NtStatus {
 }
 
 extern "win64" fn set_create_process(routine: Ptr, gone: u8) -> NtStatus {
-    if gone == 0 { add(routine, false) } else { remove(routine, false) }
+    if gone == 0 {
+        add(routine, false)
+    } else {
+        remove(routine, false)
+    }
 }
 
 extern "win64" fn set_load_image(routine: Ptr) -> NtStatus {

@@ -103,7 +103,9 @@ pub(crate) fn make(name: String, owner: String, body: Body, stack: usize) -> &'s
     }));
     ke::wait::init_header(thread.ptr(), THREAD_TYPE, 0);
     if stack != 0 {
-        thread.sp.store(arch::new_stack(stack + STACK, begin), Ordering::Relaxed);
+        thread
+            .sp
+            .store(arch::new_stack(stack + STACK, begin), Ordering::Relaxed);
     }
     ALL.lock().push(thread.ptr().0);
     thread
@@ -160,10 +162,16 @@ extern "C" fn begin() -> ! {
 pub fn exit() -> ! {
     let thread = current();
     if arch::irql() != ke::irql::PASSIVE {
-        verifier::fail("irql", format_args!("thread {} ends at IRQL {}", thread.name, arch::irql()));
+        verifier::fail(
+            "irql",
+            format_args!("thread {} ends at IRQL {}", thread.name, arch::irql()),
+        );
     }
     if thread.apc_disable.load(Ordering::Relaxed) != 0 {
-        verifier::fail("critical_region_left", format_args!("thread {} ends in a critical region", thread.name));
+        verifier::fail(
+            "critical_region_left",
+            format_args!("thread {} ends in a critical region", thread.name),
+        );
     }
     ke::mutex::check_thread_exit(thread.ptr());
     ke::sched::exit_current()
@@ -248,7 +256,11 @@ extern "win64" fn ke_set_priority_thread(thread: Ptr, priority: i32) -> i32 {
 
 extern "win64" fn ke_set_system_group_affinity_thread(affinity: Ptr, previous: Ptr) {
     let (mask, group) = (affinity.get::<u64>(0), affinity.get::<u16>(8));
-    let old = if group == 0 && mask != 0 { ke::sched::set_affinity(mask) } else { 0 };
+    let old = if group == 0 && mask != 0 {
+        ke::sched::set_affinity(mask)
+    } else {
+        0
+    };
     if !previous.is_null() {
         previous.set(0, old);
         previous.set(8, 0u64);
@@ -266,7 +278,10 @@ extern "win64" fn ke_enter_critical_region() {
 
 extern "win64" fn ke_leave_critical_region() {
     if current().apc_disable.fetch_sub(1, Ordering::Relaxed) <= 0 {
-        verifier::fail("critical_region_left", format_args!("left without having been entered"));
+        verifier::fail(
+            "critical_region_left",
+            format_args!("left without having been entered"),
+        );
     }
 }
 

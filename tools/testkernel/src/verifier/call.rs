@@ -14,20 +14,37 @@ pub fn driver(what: &'static str, f: Ptr, args: &[usize]) -> usize {
     use crate::{arch, ke, ldr, ps, verifier};
 
     let level = arch::irql();
-    let locks = if level >= ke::irql::DISPATCH { verifier::locks::held() } else { 0 };
+    let locks = if level >= ke::irql::DISPATCH {
+        verifier::locks::held()
+    } else {
+        0
+    };
     let note = ps::thread::current().last_call.load(Ordering::Relaxed);
     let result = plain(f, args);
     let level_after = arch::irql();
     let locks_after = verifier::locks::held();
     if level != level_after || locks != locks_after {
         let driver = ldr::find(f).map_or_else(|| "?".into(), |(image, _)| ldr::service_of(&image));
-        let who = verifier::Caller { driver, export: what };
+        let who = verifier::Caller {
+            driver,
+            export: what,
+        };
         if locks != locks_after {
-            verifier::fail_as(&who, "lock_left", format_args!("held {locks} spin locks before, {locks_after} after"));
+            verifier::fail_as(
+                &who,
+                "lock_left",
+                format_args!("held {locks} spin locks before, {locks_after} after"),
+            );
         }
-        verifier::fail_as(&who, "irql_changed", format_args!("called at IRQL {level}, returned at {level_after}"));
+        verifier::fail_as(
+            &who,
+            "irql_changed",
+            format_args!("called at IRQL {level}, returned at {level_after}"),
+        );
     }
-    ps::thread::current().last_call.store(note, Ordering::Relaxed);
+    ps::thread::current()
+        .last_call
+        .store(note, Ordering::Relaxed);
     result
 }
 

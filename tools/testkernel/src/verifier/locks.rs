@@ -12,7 +12,8 @@ use crate::verifier;
 pub(crate) const COUNT: usize = 0x1008;
 const DEPTH: usize = 16;
 
-static HELD: [[AtomicUsize; DEPTH]; MAX_CPUS] = [const { [const { AtomicUsize::new(0) }; DEPTH] }; MAX_CPUS];
+static HELD: [[AtomicUsize; DEPTH]; MAX_CPUS] =
+    [const { [const { AtomicUsize::new(0) }; DEPTH] }; MAX_CPUS];
 
 /// Number of locks that this CPU holds.
 pub(crate) fn held() -> usize {
@@ -21,13 +22,18 @@ pub(crate) fn held() -> usize {
 
 fn position(lock: Ptr) -> Option<usize> {
     let held_here = &HELD[arch::cpu_number()];
-    (0..held().min(DEPTH)).rev().find(|i| held_here[*i].load(Ordering::Relaxed) == lock.0)
+    (0..held().min(DEPTH))
+        .rev()
+        .find(|i| held_here[*i].load(Ordering::Relaxed) == lock.0)
 }
 
 /// Before spinning: taking a lock that this CPU holds would never end.
 pub(crate) fn about_to_acquire(lock: Ptr) {
     if position(lock).is_some() {
-        verifier::fail("lock_recursive", format_args!("spin lock {lock} is held by this CPU already"));
+        verifier::fail(
+            "lock_recursive",
+            format_args!("spin lock {lock} is held by this CPU already"),
+        );
     }
 }
 
@@ -47,7 +53,10 @@ pub(crate) fn acquired(lock: Ptr) {
 pub(crate) fn released(lock: Ptr) {
     let enabled = arch::disable_interrupts();
     let Some(i) = position(lock) else {
-        verifier::fail("lock_not_held", format_args!("spin lock {lock} is not held by this CPU"));
+        verifier::fail(
+            "lock_not_held",
+            format_args!("spin lock {lock} is not held by this CPU"),
+        );
     };
     let held_here = &HELD[arch::cpu_number()];
     let count = held();
@@ -71,7 +80,10 @@ pub(crate) fn held_in(start: Ptr, len: usize) -> Option<Ptr> {
 pub(crate) fn check_none_held(where_: &str) {
     if held() != 0 {
         let lock = HELD[arch::cpu_number()][0].load(Ordering::Relaxed);
-        verifier::fail("lock_held", format_args!("spin lock {lock:#x} is held at {where_}"));
+        verifier::fail(
+            "lock_held",
+            format_args!("spin lock {lock:#x} is held at {where_}"),
+        );
     }
 }
 

@@ -23,9 +23,15 @@ pub struct Caller {
 pub fn caller() -> Caller {
     #[cfg(target_os = "none")]
     if let Some(record) = crate::ldr::gate::last_record() {
-        return Caller { driver: record.driver.to_string(), export: record.name };
+        return Caller {
+            driver: record.driver.to_string(),
+            export: record.name,
+        };
     }
-    Caller { driver: "kernel".to_string(), export: "-" }
+    Caller {
+        driver: "kernel".to_string(),
+        export: "-",
+    }
 }
 
 /// Reports that the calling driver broke `rule` and ends the run.
@@ -37,7 +43,13 @@ pub fn fail(rule: &str, detail: core::fmt::Arguments<'_>) -> ! {
 /// `expect_violation=RULE:DRIVER` and this is it.
 pub fn fail_as(who: &Caller, rule: &str, detail: core::fmt::Arguments<'_>) -> ! {
     begin_end();
-    crate::log::line("VERIFIER: ", format_args!("driver={} call={} rule={} {}", who.driver, who.export, rule, detail));
+    crate::log::line(
+        "VERIFIER: ",
+        format_args!(
+            "driver={} call={} rule={} {}",
+            who.driver, who.export, rule, detail
+        ),
+    );
     #[cfg(target_os = "none")]
     {
         let expected = crate::arch::boot_config().get("expect_violation");

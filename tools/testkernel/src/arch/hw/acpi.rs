@@ -57,16 +57,27 @@ pub(super) fn prepare(rsdp: u64, hvm_cpus: Option<u32>) -> Topology {
 
 fn read(rsdp: u64) -> Option<Topology> {
     let rsdp = at(rsdp as usize);
-    let xsdt = if rsdp.get::<u8>(15) >= 2 { rsdp.get::<u64>(24) } else { 0 };
-    let (root, width) = if xsdt != 0 { (xsdt, 8) } else { (u64::from(rsdp.get::<u32>(16)), 4) };
+    let xsdt = if rsdp.get::<u8>(15) >= 2 {
+        rsdp.get::<u64>(24)
+    } else {
+        0
+    };
+    let (root, width) = if xsdt != 0 {
+        (xsdt, 8)
+    } else {
+        (u64::from(rsdp.get::<u32>(16)), 4)
+    };
     if !readable(root) {
         return None;
     }
     let root = at(root as usize);
     let count = (root.get::<u32>(4) as usize).saturating_sub(36) / width;
     for i in 0..count {
-        let table =
-            if width == 8 { root.get::<u64>(36 + i * 8) } else { u64::from(root.get::<u32>(36 + i * 4)) };
+        let table = if width == 8 {
+            root.get::<u64>(36 + i * 8)
+        } else {
+            u64::from(root.get::<u32>(36 + i * 4))
+        };
         if readable(table) && at(table as usize).get::<u32>(0) == u32::from_le_bytes(*b"APIC") {
             return Some(madt(at(table as usize)));
         }
@@ -82,7 +93,9 @@ fn madt(table: Ptr) -> Topology {
         let entry = table.add(offset);
         let len = usize::from(entry.get::<u8>(1));
         match entry.get::<u8>(0) {
-            0 if entry.get::<u32>(4) & 1 != 0 => topology.apic_ids.push(u32::from(entry.get::<u8>(3))),
+            0 if entry.get::<u32>(4) & 1 != 0 => {
+                topology.apic_ids.push(u32::from(entry.get::<u8>(3)))
+            }
             1 if topology.io_apic == 0 => topology.io_apic = u64::from(entry.get::<u32>(4)),
             9 if entry.get::<u32>(8) & 1 != 0 => topology.apic_ids.push(entry.get::<u32>(4)),
             _ => {}

@@ -116,7 +116,10 @@ pub(super) fn calibrate_timer(tick: u64) {
     write(TIMER_INITIAL, 0);
     let tick_tsc = u128::from(super::time::tsc_frequency()) * u128::from(tick) / 10_000_000;
     let count = u128::from(counted) * tick_tsc / u128::from(elapsed.max(1));
-    TICK_COUNT.store(count.clamp(100, u128::from(u32::MAX)) as u32, Ordering::Relaxed);
+    TICK_COUNT.store(
+        count.clamp(100, u128::from(u32::MAX)) as u32,
+        Ordering::Relaxed,
+    );
 }
 
 /// Starts the periodic clock of this CPU.
@@ -124,11 +127,6 @@ pub(super) fn start_clock() {
     write(TIMER_DIVIDE, 3);
     write(LVT_TIMER, 1 << 17 | u32::from(trap::CLOCK_VECTOR));
     write(TIMER_INITIAL, TICK_COUNT.load(Ordering::Relaxed));
-}
-
-/// Stops the clock of this CPU.
-pub(super) fn stop_clock() {
-    write(LVT_TIMER, 1 << 16);
 }
 
 fn io_write(index: u32, value: u32) {

@@ -121,7 +121,11 @@ pub fn pci_write(bus: u8, device: u8, function: u8, offset: u8, value: u32) {
 }
 
 fn pci_address(bus: u8, device: u8, function: u8, offset: u8) -> u32 {
-    1 << 31 | u32::from(bus) << 16 | u32::from(device) << 11 | u32::from(function) << 8 | u32::from(offset & 0xfc)
+    1 << 31
+        | u32::from(bus) << 16
+        | u32::from(device) << 11
+        | u32::from(function) << 8
+        | u32::from(offset & 0xfc)
 }
 
 /// The address in CR2.
@@ -136,14 +140,18 @@ pub fn fault_address() -> u64 {
 pub fn gs_read(offset: usize) -> u64 {
     let value: u64;
     // SAFETY: GS points at this CPU's block, which is larger than any offset the callers use.
-    unsafe { asm!("mov {}, gs:[{}]", out(reg) value, in(reg) offset, options(nostack, preserves_flags, readonly)) }
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg) value, in(reg) offset, options(nostack, preserves_flags, readonly))
+    }
     value
 }
 
 /// Writes a 64-bit word of the per-CPU block at `offset`.
 pub fn gs_write(offset: usize, value: u64) {
     // SAFETY: GS points at this CPU's block, which is larger than any offset the callers use.
-    unsafe { asm!("mov gs:[{}], {}", in(reg) offset, in(reg) value, options(nostack, preserves_flags)) }
+    unsafe {
+        asm!("mov gs:[{}], {}", in(reg) offset, in(reg) value, options(nostack, preserves_flags))
+    }
 }
 
 core::arch::global_asm!(

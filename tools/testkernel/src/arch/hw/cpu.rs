@@ -102,7 +102,10 @@ pub(super) fn install(number: usize, apic_id: u32) {
         online: AtomicBool::new(false),
         boot_sp: AtomicUsize::new(0),
     }));
-    let segments = Box::leak(Box::new(Segments { gdt: [0; 16], tss: [0; 0x70] }));
+    let segments = Box::leak(Box::new(Segments {
+        gdt: [0; 16],
+        tss: [0; 0x70],
+    }));
     block.set(0x00, Ptr((&raw const segments.gdt) as usize));
     block.set(0x08, Ptr((&raw const segments.tss) as usize));
     block.set(0x18, block);
@@ -143,7 +146,10 @@ fn load_segments(s: &'static mut Segments) {
         limit: u16,
         base: u64,
     }
-    let pointer = Pointer { limit: 127, base: s.gdt.as_ptr() as u64 };
+    let pointer = Pointer {
+        limit: 127,
+        base: s.gdt.as_ptr() as u64,
+    };
     // SAFETY: the table is leaked and has valid code (0x10), data (0x18) and TSS (0x40) descriptors.
     unsafe {
         asm!(

@@ -51,9 +51,17 @@ fn pvh(info: Ptr) -> Option<Environment> {
     let ram = (0..info.get::<u32>(48) as usize)
         .map(|i| map.add(i * 24))
         .filter(|e| e.get::<u32>(16) == 1)
-        .map(|e| Range { base: e.get(0), len: e.get(8) })
+        .map(|e| Range {
+            base: e.get(0),
+            len: e.get(8),
+        })
         .collect();
-    Some(Environment { ram, rsdp: info.get(32), cpus: None, hvm: false })
+    Some(Environment {
+        ram,
+        rsdp: info.get(32),
+        cpus: None,
+        hvm: false,
+    })
 }
 
 fn hvm(info: Ptr) -> Option<Environment> {
@@ -63,11 +71,25 @@ fn hvm(info: Ptr) -> Option<Environment> {
     let low_end = u64::from(info.get::<u32>(20)) << 12;
     let high_end = u64::from(info.get::<u32>(24)) << 12;
     let mut ram = alloc::vec![
-        Range { base: 0, len: 0x9f000 },
-        Range { base: 0x10_0000, len: low_end - 0x10_0000 },
+        Range {
+            base: 0,
+            len: 0x9f000
+        },
+        Range {
+            base: 0x10_0000,
+            len: low_end - 0x10_0000
+        },
     ];
     if high_end > 1 << 32 {
-        ram.push(Range { base: 1 << 32, len: high_end - (1 << 32) });
+        ram.push(Range {
+            base: 1 << 32,
+            len: high_end - (1 << 32),
+        });
     }
-    Some(Environment { ram, rsdp: 0, cpus: Some(info.get(16)), hvm: true })
+    Some(Environment {
+        ram,
+        rsdp: 0,
+        cpus: Some(info.get(16)),
+        hvm: true,
+    })
 }

@@ -13,10 +13,16 @@ mod xen;
 
 pub use acpi::Topology;
 pub use asm::*;
-pub use cpu::{Cpu, cpu, cpu_count, cpu_of, current_thread, cpu_number, set_current_thread};
+pub use cpu::{Cpu, cpu, cpu_count, cpu_number, cpu_of, current_thread, set_current_thread};
 pub use memmap::Range;
-pub use start::{BootInfo, boot_config, in_kernel_text, is_hvm, kernel_range, memory_ranges, memory_ranges_top, panicked, payload, start, start_ap, topology};
-pub use time::{interrupt_time, performance_counter, set_epoch, stall, system_time, tsc_frequency, tick};
+pub use start::{
+    BootInfo, boot_config, in_kernel_text, is_hvm, kernel_range, memory_ranges, memory_ranges_top,
+    panicked, payload, start, start_ap, topology,
+};
+pub(crate) use time::publish as publish_time;
+pub use time::{
+    interrupt_time, performance_counter, set_epoch, stall, system_time, tick, tsc_frequency,
+};
 pub use trap::Frame;
 pub use xen::{on_xen, shutdown};
 

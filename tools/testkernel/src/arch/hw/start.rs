@@ -45,7 +45,11 @@ pub fn memory_ranges() -> &'static [Range] {
 
 /// The first address above RAM.
 pub fn memory_ranges_top() -> u64 {
-    memory_ranges().iter().map(|r| r.base + r.len).max().unwrap_or(0)
+    memory_ranges()
+        .iter()
+        .map(|r| r.base + r.len)
+        .max()
+        .unwrap_or(0)
 }
 
 /// CPUs and I/O APIC.
@@ -60,12 +64,14 @@ pub fn is_hvm() -> bool {
 
 /// Whether `address` lies in the kernel's code.
 pub fn in_kernel_text(address: usize) -> bool {
-    BOOT.get().is_some_and(|b| (b.text..b.rodata).contains(&address))
+    BOOT.get()
+        .is_some_and(|b| (b.text..b.rodata).contains(&address))
 }
 
 /// Where the kernel lies.
 pub fn kernel_range() -> (usize, usize) {
-    BOOT.get().map_or((KERNEL_BASE, KERNEL_BASE), |b| (b.text, b.end))
+    BOOT.get()
+        .map_or((KERNEL_BASE, KERNEL_BASE), |b| (b.text, b.end))
 }
 
 /// The payload archive.
@@ -100,8 +106,14 @@ pub fn start(boot: BootInfo) -> ! {
     let topology = acpi::prepare(environment.rsdp, environment.cpus);
     let kernel_end = boot.end - KERNEL_BASE;
     let reserved = [
-        Range { base: 0, len: kernel_end as u64 },
-        Range { base: boot.payload_address as u64, len: boot.payload_len as u64 },
+        Range {
+            base: 0,
+            len: kernel_end as u64,
+        },
+        Range {
+            base: boot.payload_address as u64,
+            len: boot.payload_len as u64,
+        },
     ];
     mm::phys::init(&environment.ram, &reserved);
     RAM.call_once(|| environment.ram);
@@ -113,10 +125,15 @@ pub fn start(boot: BootInfo) -> ! {
         data: boot.data,
         end: boot.end,
     });
-    apic::map(if environment_has_io_apic(environment.hvm) { topology.io_apic } else { 0 });
+    apic::map(if environment_has_io_apic(environment.hvm) {
+        topology.io_apic
+    } else {
+        0
+    });
     apic::enable();
     TOPOLOGY.call_once(|| topology);
-    let shared = mm::phys::allocate_zeroed().unwrap_or_else(|| panic!("no page for the shared user data"));
+    let shared =
+        mm::phys::allocate_zeroed().unwrap_or_else(|| panic!("no page for the shared user data"));
     mm::map::map_page(0xffff_f780_0000_0000, shared, mm::map::Protection::ReadOnly);
     time::set_shared_page(Ptr(DIRECT_MAP + shared as usize));
     apic::calibrate_timer(time::TICK);
@@ -150,7 +167,10 @@ fn environment_has_io_apic(hvm: bool) -> bool {
 }
 
 fn topology_ids() -> Vec<u32> {
-    TOPOLOGY.get().map(|t| t.apic_ids.clone()).unwrap_or_default()
+    TOPOLOGY
+        .get()
+        .map(|t| t.apic_ids.clone())
+        .unwrap_or_default()
 }
 
 fn start_other(boot: &BootInfo, number: usize, apic_id: u32) {

@@ -2,7 +2,7 @@
 //! Time: the time stamp counter scaled to 100 ns units, the clock interrupt and the page of time values that drivers
 //! read inline (`KUSER_SHARED_DATA`).
 //!
-//! The clock interrupt (IRQL 13) of CPU 0 publishes the time, also while every CPU spins at DISPATCH_LEVEL. Values follow the
+//! The clock interrupt (IRQL 13) of every CPU publishes the time, also while all of them spin at DISPATCH_LEVEL. Values follow the
 //! counter, so ticks that a busy host loses are made up.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,12 +10,15 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::{asm as insn, cpu, xen};
 use crate::ke;
 use crate::mem::Ptr;
+use crate::sync::Lock;
 
 /// One tick in 100 ns units: NT's usual 15.625 ms.
-pub const TICK: u64 = 156_250;
+pub(super) const TICK: u64 = 156_250;
 
 static FREQUENCY: AtomicU64 = AtomicU64::new(1_000_000_000);
 static START: AtomicU64 = AtomicU64::new(0);
+/// The interrupt time that was published last.
+static PUBLISHED: Lock<u64> = Lock::new(0);
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 /// System time at start: 2026-01-01 unless boot.cfg says otherwise.
 static EPOCH: AtomicU64 = AtomicU64::new(134_117_280_000_000_000);
@@ -26,7 +29,11 @@ pub(super) fn init() {
         Some(base) => u64::from(insn::cpuid(base + 3, 0)[2]),
         None => 0,
     };
-    let hz = if khz != 0 { khz * 1000 } else { by_interval_timer() };
+    let hz = if khz != 0 {
+        khz * 1000
+    } else {
+        by_interval_timer()
+    };
     FREQUENCY.store(hz.max(1_000_000), Ordering::Relaxed);
     START.store(insn::rdtsc(), Ordering::Relaxed);
 }
@@ -106,24 +113,26 @@ fn publish_at(page: Ptr, offset: usize, value: u64) {
     page.atomic32(offset + 4).store(high, Ordering::SeqCst);
 }
 
-fn publish() {
-    let page = Ptr(SHARED.load(Ordering::Acquire));
-    if page.is_null() {
-        return;
-    }
+/// Publishes the time unless a later one is published. The clock of every CPU does it, and so does the expiry of timers: a
+/// thread whose delay is over must find that the published time has passed as well.
+pub(crate) fn publish() -> u64 {
+    let last = PUBLISHED.lock();
     let now = interrupt_time();
+    let page = Ptr(SHARED.load(Ordering::Acquire));
+    if page.is_null() || now < *last {
+        return now;
+    }
+    let mut last = last;
+    *last = now;
     publish_at(page, 0x08, now);
     publish_at(page, 0x14, EPOCH.load(Ordering::Relaxed) + now);
     publish_at(page, 0x320, now / TICK);
+    now
 }
 
 /// The clock interrupt, at CLOCK_LEVEL.
 pub(super) fn clock_interrupt() {
-    let this = cpu::cpu();
-    if this.number == 0 {
-        publish();
-    }
-    this.ticks.fetch_add(1, Ordering::Relaxed);
-    ke::timer::clock(interrupt_time());
+    cpu().ticks.fetch_add(1, Ordering::Relaxed);
+    ke::timer::clock(publish());
     ke::sched::clock();
 }

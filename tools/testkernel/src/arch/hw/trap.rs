@@ -8,7 +8,7 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::Ordering;
 
-use super::{apic, asm as insn, cpu};
+use super::{apic, asm as insn};
 use crate::ke;
 use crate::mem::Ptr;
 use crate::sync::Lock;
@@ -139,19 +139,22 @@ pub(super) fn load_idt() {
         limit: u16,
         base: u64,
     }
-    let pointer = Pointer { limit: 4095, base: idt.0.as_ptr() as u64 };
+    let pointer = Pointer {
+        limit: 4095,
+        base: idt.0.as_ptr() as u64,
+    };
     // SAFETY: the table is a static with a valid gate for every vector.
     unsafe { asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags)) }
 }
 
 /// The dispatch interrupt.
-pub const DISPATCH_VECTOR: u8 = 0x2f;
+pub(super) const DISPATCH_VECTOR: u8 = 0x2f;
 /// The clock.
-pub const CLOCK_VECTOR: u8 = 0xd1;
+pub(super) const CLOCK_VECTOR: u8 = 0xd1;
 /// Interrupt between CPUs: freeze.
-pub const IPI_VECTOR: u8 = 0xe1;
+pub(super) const IPI_VECTOR: u8 = 0xe1;
 /// The local APIC's spurious vector.
-pub const SPURIOUS_VECTOR: u8 = 0xff;
+pub(super) const SPURIOUS_VECTOR: u8 = 0xff;
 
 extern "C" fn trap(frame: &mut Frame) {
     let vector = frame.vector as u8;
@@ -164,7 +167,9 @@ extern "C" fn trap(frame: &mut Frame) {
             let old = insn::irql();
             insn::set_irql(ke::irql::DISPATCH);
             apic::eoi();
-            cpu::cpu().dispatch_pending.store(false, Ordering::Release);
+            super::cpu()
+                .dispatch_pending
+                .store(false, Ordering::Release);
             insn::enable_interrupts();
             ke::dispatch::interrupt();
             insn::disable_interrupts();
@@ -175,7 +180,7 @@ extern "C" fn trap(frame: &mut Frame) {
             let old = insn::irql();
             let level = vector >> 4;
             insn::set_irql(level);
-            let this = cpu::cpu();
+            let this = super::cpu();
             this.interrupt_depth.fetch_add(1, Ordering::Relaxed);
             if vector != IPI_VECTOR {
                 insn::enable_interrupts();
