@@ -16,6 +16,9 @@ use crate::{package, setup, util};
 /// How long the guest may take, restored snapshot to its last line.
 const GUEST_LIMIT: Duration = Duration::from_secs(240);
 
+/// What the kernel does in a sample run: PnP, until the sample has said how it ended; then every device is tried from user mode.
+pub(crate) const SAMPLE: &str = "pnp=1\nuntil=RESULT sample\npnp_wait=120000\ncreate_test=1\n";
+
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
@@ -95,7 +98,7 @@ pub(crate) fn payload(flavor: Flavor, boot: &str) -> Result<Payload> {
 /// The rig cannot start, or the run does not come to its end.
 pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Report> {
     let begin = Instant::now();
-    let image = pack(&util::read(kernel)?, &payload(args.flavor(), "pnp=1\nwait_result=sample\ncreate_test=1\n")?)?;
+    let image = pack(&util::read(kernel)?, &payload(args.flavor(), SAMPLE)?)?;
     let config = RigConfig {
         cache: Cache::new().with_progress(progress(begin)),
         hvm: args.hvm,

@@ -84,6 +84,11 @@ impl Report {
                 }
             }
         }
+        for (key, prefix) in [("build", "DBG: xenbus: version "), ("events", "DBG: evtchn: ")] {
+            if let Some(text) = guest.iter().find_map(|line| line.strip_prefix(prefix)) {
+                results.insert(key.to_owned(), text.to_owned());
+            }
+        }
         let field = |name: &str| {
             let line = versions.lines().find(|line| line.starts_with(name));
             line.and_then(|line| line.split_once(':')).map_or("?", |(_, value)| value.trim()).to_owned()
@@ -154,7 +159,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = |key: &str| self.result(key).unwrap_or("?");
         writeln!(f, "Xen {}, domain {} ({}, {} vCPU), drivers {} {}", self.xen, self.domid, self.guest_type, self.vcpus, result("build"), self.drivers)?;
-        writeln!(f, "event channels: {} ABI, {}", result("abi"), result("delivery"))?;
+        writeln!(f, "event channels: {}", result("events"))?;
         writeln!(f, "{:<22} {:>6} {:>14} {:>11} {:>6}", "operation", "result", "instructions", "hypercalls", "sends")?;
         for o in &self.operations {
             let measured = |n: u64| if o.passes == 0 { "-".to_owned() } else { n.to_string() };

@@ -38,7 +38,7 @@ fn rig() -> Result<Rig> {
 /// Requests must fail with a status, nothing may hang, and removal and unload must still work.
 fn killed_store(kernel: &Path) -> Result<()> {
     let mut rig = rig()?;
-    let payload = run::payload(Flavor::Free, "pnp=1\nwait_result=sample\n")?;
+    let payload = run::payload(Flavor::Free, run::SAMPLE)?;
     let image = pack(&util::read(kernel)?, &payload)?;
     let domid = rig.create_guest(&GuestConfig { paused: true, ..GuestConfig::new(image) })?;
     // The sample finds `outage` instead of a nonce: it announces itself and keeps requests outstanding until one fails.
