@@ -46,9 +46,17 @@ pub(crate) fn freeze_others() {
     }
 }
 
+static PLACES: [AtomicU64; arch::MAX_CPUS] = [const { AtomicU64::new(0) }; arch::MAX_CPUS];
+
+/// Where a CPU was when it was stopped.
+pub(crate) fn frozen_at(cpu: usize) -> u64 {
+    PLACES[cpu].load(Ordering::Acquire)
+}
+
 /// The non-maskable interrupt: freezes.
-pub(crate) fn nmi() {
+pub(crate) fn nmi(rip: u64) {
     if FREEZE.load(Ordering::Acquire) {
+        PLACES[arch::cpu_number()].store(rip, Ordering::Release);
         FROZEN.fetch_add(1, Ordering::AcqRel);
         loop {
             arch::pause();

@@ -21,26 +21,15 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::ke::{bugcheck, sched, wait};
+use crate::ke::{bugcheck, sched, watchdog};
 use crate::{arch, cm, ex, io, kprint, ldr, ob, pnp, ps, status, verifier};
 
 /// Starts the first threads and becomes the idle thread of the first CPU.
 pub(crate) fn run() -> ! {
     let main = ps::thread::spawn("main", Box::new(main));
     ps::thread::dereference(main);
-    let watchdog = ps::thread::spawn("watchdog", Box::new(watchdog));
-    ps::thread::dereference(watchdog);
+    watchdog::arm(arch::boot_config().number("timeout").unwrap_or(120));
     sched::idle()
-}
-
-fn watchdog() {
-    let seconds = arch::boot_config().number("timeout").unwrap_or(120);
-    wait::sleep(seconds * 10_000_000);
-    bugcheck::freeze_others();
-    crate::log::seize();
-    sched::dump();
-    kprint!("failed timeout: the run did not end within {seconds} s");
-    arch::shutdown(false)
 }
 
 fn main() {

@@ -28,6 +28,8 @@ pub mod spinlock;
 #[cfg(target_os = "none")]
 pub mod timer;
 #[cfg(target_os = "none")]
+pub mod watchdog;
+#[cfg(target_os = "none")]
 pub mod wait;
 
 #[cfg(not(target_os = "none"))]

@@ -52,6 +52,7 @@ pub(crate) fn check_unload(who: &Caller, image: &Image) {
     // Let what is on its way finish: DPCs first.
     dpc::flush();
     sched::reap();
+    ex::pool::check_all();
     if let Some(t) = timer::active_in(image.base, image.size) {
         fail_as(
             who,

@@ -131,8 +131,10 @@ pub(crate) fn publish() -> u64 {
 }
 
 /// The clock interrupt, at CLOCK_LEVEL.
-pub(super) fn clock_interrupt() {
+pub(super) fn clock_interrupt(rip: u64, irql: u8) {
     cpu().ticks.fetch_add(1, Ordering::Relaxed);
-    ke::timer::clock(publish());
+    let now = publish();
+    ke::timer::clock(now);
     ke::sched::clock();
+    ke::watchdog::clock(now, rip, irql);
 }
