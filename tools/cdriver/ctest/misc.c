@@ -27,6 +27,34 @@ static void module_list(void)
     ExFreePoolWithTag(list, TAG);
 }
 
+// The helper library's way to the module list: elements of 0x110 bytes, base first.
+static void module_information(void)
+{
+    UNICODE_STRING name = RTL_CONSTANT_STRING(L"RtlQueryModuleInformation");
+    NTSTATUS(NTAPI * query)(PULONG, ULONG, PVOID) = MmGetSystemRoutineAddress(&name);
+    ULONG size = 0;
+    CHECK(query != NULL);
+    CHECK_STATUS(query(&size, 0x110, NULL), STATUS_SUCCESS);
+    CHECK(size >= 2 * 0x110 && size % 0x110 == 0);
+    PUCHAR list = ExAllocatePoolWithTag(PagedPool, size, TAG);
+    CHECK(list != NULL);
+    CHECK_STATUS(query(&size, 0x110, list), STATUS_SUCCESS);
+    CHECK(*(PVOID *)list != NULL && *(ULONG *)(list + 8) != 0);
+    ExFreePoolWithTag(list, TAG);
+}
+
+// Newer than Windows 10 1607: there only when the run says so.
+static void newer_exports(void)
+{
+    UNICODE_STRING name = RTL_CONSTANT_STRING(L"IoOpenDriverRegistryKey");
+    NTSTATUS(NTAPI * open)(PDRIVER_OBJECT, ULONG, ULONG, ULONG, HANDLE *) = MmGetSystemRoutineAddress(&name);
+    HANDLE key;
+    if (open == NULL)
+        return;
+    CHECK_STATUS(open(driver, 0, KEY_READ, 0, &key), STATUS_SUCCESS);
+    ZwClose(key);
+}
+
 static volatile LONG notified;
 
 static VOID NTAPI power_state(PVOID context, PVOID first, PVOID second)
@@ -160,6 +188,8 @@ void misc_tests(void)
 {
     RUN(system_routines);
     RUN(module_list);
+    RUN(module_information);
+    RUN(newer_exports);
     RUN(callbacks);
     RUN(notifications);
     RUN(bug_check_records);

@@ -114,6 +114,8 @@ static void c_names(void)
     CHECK(strcmp(strstr("needle in hay", "in"), "in hay") == 0);
     CHECK(strncmp("abc", "abd", 2) == 0 && strncmp("abc", "abd", 3) < 0);
     CHECK(wcschr(L"x=y", L'=')[1] == L'y' && wcslen(L"four") == 4);
+    const char *volatile text = "narrow";
+    CHECK(strlen(text) == 6);
     CHECK(isdigit('7') && !isdigit('x') && isprint('~') && !isprint(7));
     char bytes[16] = "0123456789";
     memmove(bytes + 2, bytes, 8);

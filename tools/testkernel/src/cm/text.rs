@@ -86,7 +86,7 @@ fn number(text: &str) -> Result<u64, String> {
 
 fn hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u8> = text.bytes().filter(|c| !matches!(c, b' ' | b',')).collect();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err("an odd number of hex digits".to_string());
     }
     let pair = |pair: &[u8]| {

@@ -50,7 +50,6 @@ pub(super) extern "win64" fn io_build_asynchronous(
     io_build_synchronous(function, object, buffer, length, offset, Ptr::NULL, iosb)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the documented signature")]
 pub(super) extern "win64" fn io_build_control(
     code: u32,
     object: Ptr,

@@ -90,12 +90,12 @@ pub fn bug_check(code: u32, parameters: [u64; 4]) -> ! {
         .map(|c| c.iter().map(|(r, _)| *r).collect())
         .unwrap_or_default();
     for record in callbacks {
-        record.set(0x38, 3u8);
+        record.set(0x38, 2u8); // BufferStarted
         verifier::call::plain(
             record.ptr(0x10),
             &[record.get(0x18), record.get::<u32>(0x20) as usize],
         );
-        record.set(0x38, 4u8);
+        record.set(0x38, 3u8); // BufferFinished
     }
     let expected = arch::boot_config().number("expect_bugcheck") == Some(u64::from(code));
     if expected {

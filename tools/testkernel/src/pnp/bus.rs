@@ -277,14 +277,18 @@ fn function_pnp(object: Ptr, config: Function, request: Ptr, which: u8) -> NtSta
         }
         minor::QUERY_CAPABILITIES => {
             let slot = u32::from(config.device);
-            function::capabilities(parameters.ptr(0), slot << 16, slot);
+            let address = slot << 16 | u32::from(config.function);
+            function::capabilities(parameters.ptr(0), address, slot);
             finish(request, status::SUCCESS)
         }
         minor::QUERY_RESOURCE_REQUIREMENTS => answer(request, function::requirements(config)),
         minor::QUERY_DEVICE_TEXT => {
             let text = match parameters.get::<u32>(0) {
                 0 => "PCI Device".to_string(),
-                _ => format!("PCI bus 0, device {}, function 0", config.device),
+                _ => format!(
+                    "PCI bus 0, device {}, function {}",
+                    config.device, config.function
+                ),
             };
             answer(request, pool_strings(&[text]))
         }

@@ -20,6 +20,8 @@ const SLOT: u8 = 2;
 pub struct Function {
     /// Device number on bus 0.
     pub device: u8,
+    /// Function number.
+    pub function: u8,
     /// Whether configuration space is the made-up one.
     pub synthetic: bool,
 }
@@ -37,6 +39,8 @@ pub struct Bar {
     pub length: u64,
 }
 
+/// Guards the address and data ports of configuration space.
+static PORTS: Lock<()> = Lock::new(());
 static SYNTHETIC: Lock<[u8; 256]> = Lock::new([0; 256]);
 
 fn fill_synthetic() {
@@ -56,25 +60,49 @@ fn fill_synthetic() {
 
 /// The functions on the bus: at least the Xen platform device.
 pub fn scan() -> Vec<Function> {
-    let vendor = |device: u8| arch::pci_read(0, device, 0, 0) as u16;
-    let real: Vec<Function> = (0..32)
-        .filter(|device| vendor(*device) != 0xFFFF)
-        .map(|device| Function {
-            device,
-            synthetic: false,
-        })
-        .collect();
+    const MULTIPLE: u32 = 0x80 << 16;
+    let make = |device, function| Function {
+        device,
+        function,
+        synthetic: false,
+    };
+    let there = |function: &Function| function.word(0) != 0xFFFF;
+    let mut real = Vec::new();
+    for first in (0..32).map(|device| make(device, 0)).filter(there) {
+        let last = if first.dword(0xC) & MULTIPLE != 0 {
+            7
+        } else {
+            0
+        };
+        real.push(first);
+        real.extend(
+            (1..=last)
+                .map(|function| make(first.device, function))
+                .filter(there),
+        );
+    }
     if real.iter().any(|function| function.word(0) == XENSOURCE) {
         return real;
     }
     fill_synthetic();
     alloc::vec![Function {
         device: SLOT,
+        function: 0,
         synthetic: true
     }]
 }
 
 impl Function {
+    fn register(self, offset: u8) -> u32 {
+        let _ports = PORTS.lock();
+        arch::pci_read(0, self.device, self.function, offset)
+    }
+
+    fn set_register(self, offset: u8, value: u32) {
+        let _ports = PORTS.lock();
+        arch::pci_write(0, self.device, self.function, offset, value);
+    }
+
     /// Reads bytes; what lies past the end reads as ones.
     pub fn read(self, offset: usize, out: &mut [u8]) {
         for (index, byte) in out.iter_mut().enumerate() {
@@ -82,9 +110,7 @@ impl Function {
             *byte = match (at, self.synthetic) {
                 (256.., _) => 0xFF,
                 (_, true) => SYNTHETIC.lock()[at],
-                (_, false) => {
-                    arch::pci_read(0, self.device, 0, (at & !3) as u8).to_le_bytes()[at & 3]
-                }
+                (_, false) => self.register((at & !3) as u8).to_le_bytes()[at & 3],
             };
         }
     }
@@ -104,9 +130,9 @@ impl Function {
                 continue;
             }
             let register = (at & !3) as u8;
-            let mut bytes = arch::pci_read(0, self.device, 0, register).to_le_bytes();
+            let mut bytes = self.register(register).to_le_bytes();
             bytes[at & 3] = *byte;
-            arch::pci_write(0, self.device, 0, register, u32::from_le_bytes(bytes));
+            self.set_register(register, u32::from_le_bytes(bytes));
         }
     }
 
@@ -127,10 +153,10 @@ impl Function {
     /// Finds the length of a BAR the way a bus driver does: write ones, read back.
     fn probe(self, offset: usize) -> u32 {
         let register = offset as u8;
-        let old = arch::pci_read(0, self.device, 0, register);
-        arch::pci_write(0, self.device, 0, register, u32::MAX);
-        let mask = arch::pci_read(0, self.device, 0, register);
-        arch::pci_write(0, self.device, 0, register, old);
+        let old = self.register(register);
+        self.set_register(register, u32::MAX);
+        let mask = self.register(register);
+        self.set_register(register, old);
         mask
     }
 

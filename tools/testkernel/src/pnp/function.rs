@@ -55,7 +55,7 @@ pub(super) fn ids(function: Function, which: u32) -> Option<Vec<String>> {
             format!("PCI\\CC_{:06X}", class >> 8),
             format!("PCI\\CC_{:04X}", class >> 16),
         ],
-        3 => alloc::vec![format!("{:02X}", function.device << 3)],
+        3 => alloc::vec![format!("{:02X}", function.device << 3 | function.function)],
         _ => return None,
     })
 }

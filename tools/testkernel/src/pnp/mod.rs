@@ -10,6 +10,7 @@
 //! - `pnp_wait=MS`: how long to wait for it (default 60000); without `until`, how long to run (default 0).
 //! - `create_test=1`: try to open every device from user mode, report each status.
 //! - `power_test=1`: send the tree to sleep and wake it before the end.
+//! - `new_exports=1`: offer what is newer than the oldest Windows to `MmGetSystemRoutineAddress`.
 //! - `keep=1`: do not remove and unload at the end.
 
 pub mod bus;
@@ -18,6 +19,8 @@ pub mod database;
 mod function;
 pub mod manager;
 pub mod node;
+#[cfg(target_os = "none")]
+pub mod optional;
 mod property;
 pub mod query;
 pub mod resources;
@@ -32,8 +35,6 @@ use crate::kprint;
 use crate::mem::Ptr;
 use crate::verifier;
 use manager::{Action, request};
-
-pub use property::open_driver_key;
 
 /// 10 ms in 100 ns units.
 const TICK: u64 = 100_000;

@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 
 use super::database;
 use super::node::{self, Node};
-use crate::io::driver;
 use crate::mem::Ptr;
 use crate::status::{self, NtStatus};
 use crate::{cm, verifier};
@@ -88,7 +87,7 @@ pub(super) extern "win64" fn get(
     }
 }
 
-fn open(path: &str, handle: Ptr) -> NtStatus {
+pub(super) fn open(path: &str, handle: Ptr) -> NtStatus {
     match cm::open_absolute(path) {
         Ok(value) => {
             handle.set(0, value);
@@ -116,25 +115,4 @@ pub(super) extern "win64" fn open_device_key(
         (DRIVER, None) => status::OBJECT_NAME_NOT_FOUND,
         _ => status::INVALID_PARAMETER,
     }
-}
-
-/// `IoOpenDriverRegistryKey`: newer than the oldest Windows that the drivers support, so it is not in the
-/// export table; a run may offer it to `MmGetSystemRoutineAddress`.
-pub extern "win64" fn open_driver_key(
-    object: Ptr,
-    kind: u32,
-    _access: u32,
-    _flags: u32,
-    handle: Ptr,
-) -> NtStatus {
-    if kind != 0 {
-        return status::INVALID_PARAMETER;
-    }
-    let path = format!(
-        "{}\\{}\\Parameters",
-        driver::SERVICES,
-        driver::name_of(object)
-    );
-    cm::create(&path);
-    open(&path, handle)
 }

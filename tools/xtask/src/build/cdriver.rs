@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Builds the drivers written in C: two that call the test kernel's exports as C drivers do, and one deliberately wrong
+//! Builds the drivers written in C: three that call the test kernel's exports as C drivers do, and one deliberately wrong
 //! driver for each thing that the kernel's verifier must catch.
 //!
 //! clang compiles them after mingw-w64's DDK headers, LLVM's linker links them against the same import libraries as the
@@ -77,6 +77,11 @@ pub(crate) const RIGHT: &[(&str, &str, &str)] = &[
         "cpnp",
         "pnp=1\nuntil=cpnp.done\ncreate_test=1\npower_test=1\n",
         "TEST cpnp_unload ok",
+    ),
+    (
+        "cbug",
+        "drivers=cbug\nexpect_bugcheck=0xc0de\n",
+        "TEST bug_check_data ok",
     ),
 ];
 
@@ -300,6 +305,7 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
 ];
 
 /// The registry that a driver of ours needs: it is the one for the Xen platform device and for its own children.
+#[expect(dead_code, reason = "for the test command")]
 pub(crate) fn registry(name: &str) -> String {
     const CONTROL: &str = r"\Registry\Machine\SYSTEM\CurrentControlSet";
     let database = format!(r"{CONTROL}\Control\TestKernel\DriverDatabase");
@@ -311,6 +317,7 @@ pub(crate) fn registry(name: &str) -> String {
 }
 
 /// `boot.cfg` of the run in which a wrong driver must be caught; such a run ends well only then.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the test command"))]
 pub(crate) fn wrong_boot(name: &str, rule: &str) -> String {
     let how = if name.starts_with("pnp_") {
         "pnp=1".to_owned()
@@ -321,6 +328,7 @@ pub(crate) fn wrong_boot(name: &str, rule: &str) -> String {
 }
 
 /// What the log of a wrong driver's run must contain.
+#[expect(dead_code, reason = "for the test command")]
 pub(crate) fn wrong_line(name: &str, rule: &str, call: &str) -> String {
     format!("VERIFIER: driver={name} call={call} rule={rule} ")
 }
