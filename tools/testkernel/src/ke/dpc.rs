@@ -115,15 +115,6 @@ pub(crate) fn queued_in(start: Ptr, len: usize) -> Option<Ptr> {
     })
 }
 
-/// A DPC whose routine lies in the range, for the check at unload.
-pub(crate) fn with_routine_in(start: Ptr, len: usize) -> Option<Ptr> {
-    let queues = QUEUES.lock();
-    queues.iter().flatten().find_map(|item| match item {
-        Item::Driver(dpc) if (start.0..start.0 + len).contains(&dpc.ptr(0x18).0) => Some(*dpc),
-        _ => None,
-    })
-}
-
 /// Returns when every DPC that is queued now, on all CPUs, has run.
 pub fn flush() {
     let count = arch::cpu_count();

@@ -120,6 +120,13 @@ pub(crate) fn active_in(start: Ptr, len: usize) -> Option<Ptr> {
         .find(|t| (start.0..start.0 + len).contains(&t.0))
 }
 
+/// An active timer whose DPC's routine lies in the range, for the check at unload.
+pub(crate) fn with_routine_in(start: Ptr, len: usize) -> Option<Ptr> {
+    let state = STATE.lock();
+    let inside = |dpc: Ptr| !dpc.is_null() && (start.0..start.0 + len).contains(&dpc.ptr(0x18).0);
+    state.timers.0.iter().find(|a| inside(a.dpc)).map(|a| a.timer)
+}
+
 fn check(timer: Ptr) {
     let found: u8 = timer.get(0);
     if found != kind::NOTIFICATION_TIMER && found != kind::SYNCHRONIZATION_TIMER {

@@ -60,8 +60,12 @@ pub(crate) fn check_unload(who: &Caller, image: &Image) {
             format_args!("timer {t} in the image is active"),
         );
     }
-    if let Some(d) = dpc::with_routine_in(image.base, image.size) {
-        fail_as(who, "dpc_leak", format_args!("DPC {d} is queued"));
+    if let Some(t) = timer::with_routine_in(image.base, image.size) {
+        fail_as(
+            who,
+            "timer_leak",
+            format_args!("timer {t} will queue a DPC of the image"),
+        );
     }
     if let Some((name, references)) = ps::thread::left_by(driver).first() {
         fail_as(

@@ -42,7 +42,10 @@ pub(crate) fn acquired(lock: Ptr) {
     let enabled = arch::disable_interrupts();
     let count = held();
     if count == DEPTH {
-        verifier::fail("lock_depth", format_args!("{DEPTH} spin locks are held"));
+        verifier::failed(
+            "verifier",
+            format_args!("more than {DEPTH} spin locks are held on a CPU"),
+        );
     }
     HELD[arch::cpu_number()][count].store(lock.0, Ordering::Relaxed);
     arch::gs_write(COUNT, count as u64 + 1);

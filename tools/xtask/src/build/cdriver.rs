@@ -88,6 +88,7 @@ pub(crate) const RIGHT: &[(&str, &str, &str)] = &[
 /// Wrong drivers: name, the rule that each breaks, and the call that the verifier must name. The driver that it
 /// must name is the first column.
 pub(crate) const WRONG: &[(&str, &str, &str)] = &[
+    ("break_point", "assertion", "-"),
     ("bugcheck_freed", "freed_record", "ExFreePoolWithTag"),
     ("bugcheck_left", "callback_leak", "unload"),
     (
@@ -194,6 +195,11 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ("lock_kept", "lock_left", "DriverEntry"),
     ("lock_not_held", "lock_not_held", "KeReleaseSpinLock"),
     (
+        "lock_not_one",
+        "not_a_spin_lock",
+        "KeAcquireSpinLockRaiseToDpc",
+    ),
+    (
         "lock_twice",
         "lock_recursive",
         "KeAcquireSpinLockAtDpcLevel",
@@ -214,6 +220,7 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ("mdl_pages_twice", "double_free", "MmFreePagesFromMdl"),
     ("mdl_unmap_other", "bad_unmap", "MmUnmapLockedPages"),
     ("mutex_foreign", "mutex_not_owned", "KeReleaseMutex"),
+    ("mutex_freed", "freed_mutex", "ExFreePoolWithTag"),
     ("object_not_one", "bad_object", "ObfDereferenceObject"),
     ("object_too_often", "bad_object", "ObfDereferenceObject"),
     ("pnp_initializing", "device_still_initializing", "AddDevice"),
@@ -235,6 +242,7 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ("pool_paged_high", "pool_irql", "ExAllocatePoolWithTag"),
     ("pool_tag", "tag_mismatch", "ExFreePoolWithTag"),
     ("pool_twice", "double_free", "ExFreePoolWithTag"),
+    ("pool_underrun", "pool_underrun", "ExFreePoolWithTag"),
     ("pool_use_freed", "freed_use", "-"),
     ("pool_write_freed", "freed_write", "-"),
     ("print_callback_left", "callback_leak", "unload"),
@@ -280,6 +288,7 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ("thread_not_one", "not_a_thread", "KeSetPriorityThread"),
     ("thread_reference_left", "thread_leak", "unload"),
     ("timer_again", "timer_reinit", "KeInitializeTimerEx"),
+    ("timer_dpc_left", "timer_leak", "unload"),
     ("timer_freed", "freed_timer", "ExFreePoolWithTag"),
     ("timer_left", "timer_leak", "unload"),
     ("timer_not_one", "not_a_timer", "KeSetTimer"),
@@ -296,6 +305,7 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ),
     ("work_left", "work_item_leak", "unload"),
     ("work_not_one", "bad_work_item", "IoFreeWorkItem"),
+    ("work_queued_twice", "work_item_queued", "ExQueueWorkItem"),
     (
         "work_reinitialized",
         "work_item_reinitialized",
