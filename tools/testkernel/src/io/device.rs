@@ -253,6 +253,9 @@ pub(super) extern "win64" fn io_create(
     if name.as_deref().is_some_and(super::names::exists) {
         return status::OBJECT_NAME_COLLISION;
     }
+    if crate::ex::pool::shall_fail() {
+        return status::INSUFFICIENT_RESOURCES;
+    }
     let Some(object) = create(
         driver_object,
         extension as usize,

@@ -218,6 +218,9 @@ pub fn complete(request: Ptr) {
 }
 
 pub(super) extern "win64" fn io_allocate(stack_size: u8, _quota: u8) -> Ptr {
+    if crate::ex::pool::shall_fail() {
+        return Ptr::NULL;
+    }
     allocate(stack_size, None)
 }
 
@@ -251,6 +254,9 @@ pub(super) extern "win64" fn io_complete(request: Ptr, _boost: u8) {
 /// Makes an IRP that copies its result to `iosb`, sets `event` and frees itself.
 pub(super) fn build_for(object: Ptr, function: u8, event: Ptr, iosb: Ptr, done: Finish) -> Ptr {
     super::device::check(object);
+    if crate::ex::pool::shall_fail() {
+        return Ptr::NULL;
+    }
     let finish = move |request: Ptr| {
         done(request);
         if !iosb.is_null() {

@@ -102,6 +102,9 @@ pub fn left_by(driver: &str) -> Vec<Ptr> {
 }
 
 pub(super) extern "win64" fn io_allocate(object: Ptr) -> Ptr {
+    if crate::ex::pool::shall_fail() {
+        return Ptr::NULL;
+    }
     let item = crate::ex::pool::allocate(SIZE as usize, TAG);
     if !item.is_null() {
         item.fill(0, SIZE as usize);

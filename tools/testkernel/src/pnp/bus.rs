@@ -6,6 +6,7 @@
 //! bus 0, whose physical device objects answer as Windows' PCI driver does. What a device does
 //! not handle is completed with status and information unchanged.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -170,10 +171,34 @@ fn relations(devices: &[Ptr]) -> Ptr {
     list
 }
 
+/// With `async=1` the lower devices answer from a worker thread, as a busy bus driver may.
+fn answers_later() -> bool {
+    #[cfg(target_os = "none")]
+    return crate::arch::boot_config().flag("async");
+    #[cfg(not(target_os = "none"))]
+    false
+}
+
 extern "win64" fn dispatch_pnp(object: Ptr, request: Ptr) -> NtStatus {
+    let what = role(object);
+    if answers_later() && matches!(what, Some(Role::Bridge | Role::Function(_))) {
+        let location = io::irp::current(request);
+        location.set(
+            stack::CONTROL,
+            location.get::<u8>(stack::CONTROL) | stack::PENDING,
+        );
+        ex::work::queue(Box::new(move || {
+            dispatch_role(object, request, what);
+        }));
+        return status::PENDING;
+    }
+    dispatch_role(object, request, what)
+}
+
+fn dispatch_role(object: Ptr, request: Ptr, what: Option<Role>) -> NtStatus {
     let location = io::irp::current(request);
     let which: u8 = location.get(stack::MINOR);
-    match role(object) {
+    match what {
         Some(Role::Bus { lower }) => bus_pnp(object, lower, request, which),
         Some(Role::Bridge) => bridge_pnp(object, request, which),
         Some(Role::Function(function)) => function_pnp(object, function, request, which),

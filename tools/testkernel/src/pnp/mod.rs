@@ -10,6 +10,7 @@
 //! - `pnp_wait=MS`: how long to wait for it (default 60000); without `until`, how long to run (default 0).
 //! - `create_test=1`: try to open every device from user mode, report each status.
 //! - `power_test=1`: send the tree to sleep and wake it before the end.
+//! - `async=1`: the lower world answers PnP requests from a worker thread, pending until then.
 //! - `new_exports=1`: offer what is newer than the oldest Windows to `MmGetSystemRoutineAddress`.
 //! - `keep=1`: do not remove and unload at the end.
 

@@ -38,8 +38,12 @@ pub const fn downcase(unit: u16) -> u16 {
     }
 }
 
+/// Allocates a string's buffer, which the calling driver must free.
 fn allocate(size: usize, tag: u32) -> Ptr {
-    crate::ex::pool::allocate(size, tag)
+    if crate::ex::pool::shall_fail() {
+        return Ptr::NULL;
+    }
+    crate::ex::pool::allocate_for_caller(size, tag)
 }
 
 fn release(block: Ptr) {
