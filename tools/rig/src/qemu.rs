@@ -116,7 +116,7 @@ pub(crate) struct Qemu {
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A command that runs a program of the packages with the packages' own loader and libraries.
-fn program(packages: &Packages, path: &str, lifetime: Duration) -> Result<Command> {
+pub(crate) fn program(packages: &Packages, path: &str, lifetime: Duration) -> Result<Command> {
     let root = packages.root();
     let libraries: Vec<String> = LIBRARY_DIRS
         .iter()

@@ -34,9 +34,14 @@ struct Extension {
 static DRIVER: AtomicPtr<DRIVER_OBJECT> = AtomicPtr::new(core::ptr::null_mut());
 
 #[unsafe(no_mangle)]
-unsafe extern "system" fn DriverEntry(driver: *mut DRIVER_OBJECT, _path: *const UNICODE_STRING) -> i32 {
+unsafe extern "system" fn DriverEntry(
+    driver: *mut DRIVER_OBJECT,
+    _path: *const UNICODE_STRING,
+) -> i32 {
     // SAFETY: the I/O manager's driver object.
-    let Some(object) = (unsafe { Driver::from_raw(driver) }) else { return Status::INVALID_PARAMETER.raw() };
+    let Some(object) = (unsafe { Driver::from_raw(driver) }) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     DRIVER.store(driver, Ordering::Release);
     object.set_unload(unload);
     object.set_add_device(add_device);
@@ -62,10 +67,21 @@ unsafe extern "C" fn add_device(_driver: *mut DRIVER_OBJECT, pdo: *mut DEVICE_OB
     let pdo = unsafe { DevicePtr::from_raw(pdo) };
     // SAFETY: set by DriverEntry; devices exist only until unload.
     let driver = unsafe { Driver::from_raw(DRIVER.load(Ordering::Acquire)) };
-    let (Some(pdo), Some(driver)) = (pdo, driver) else { return Status::INVALID_PARAMETER.raw() };
-    let added = Device::try_new(driver, FILE_DEVICE_UNKNOWN, false, passive, |device: Device<Extension>| {
-        Ok(Extension { lower: device.attach(pdo, passive)?, running: SpinLock::new(None) })
-    });
+    let (Some(pdo), Some(driver)) = (pdo, driver) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
+    let added = Device::try_new(
+        driver,
+        FILE_DEVICE_UNKNOWN,
+        false,
+        passive,
+        |device: Device<Extension>| {
+            Ok(Extension {
+                lower: device.attach(pdo, passive)?,
+                running: SpinLock::new(None),
+            })
+        },
+    );
     match added {
         Ok(device) => {
             device.ready();
@@ -80,12 +96,23 @@ impl Extension {
         let probe = Probe { clock, hypercalls };
         let store = Store::open(TAG, self.lower, passive)?;
         let evtchn = Evtchn::open(TAG, self.lower, passive)?;
-        let services = Arc::try_new(TAG, Services { store, evtchn, probe })?;
+        let services = Arc::try_new(
+            TAG,
+            Services {
+                store,
+                evtchn,
+                probe,
+            },
+        )?;
         let executor = DpcExecutor::try_new(TAG, None)?;
         let shared = services.clone();
         match executor.spawn(task!("sample"), async move { shared.run().await }) {
             Ok(task) => {
-                *self.running.lock() = Some(Running { executor, services, task });
+                *self.running.lock() = Some(Running {
+                    executor,
+                    services,
+                    task,
+                });
                 info!("xensample: started");
                 Ok(())
             }
@@ -98,7 +125,12 @@ impl Extension {
 
     fn stop(&self, passive: Passive) {
         let running = self.running.lock().take();
-        if let Some(Running { executor, services, task }) = running {
+        if let Some(Running {
+            executor,
+            services,
+            task,
+        }) = running
+        {
             // Dropping the handle aborts the task; the stop waits until it is gone.
             drop(task);
             executor.stop(passive);
@@ -114,7 +146,9 @@ unsafe extern "C" fn dispatch(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> i32 
     let device = unsafe { Device::<Extension>::from_raw(device) };
     // SAFETY: the I/O manager hands the request over.
     let irp = unsafe { Irp::from_raw(irp) };
-    let (Some(device), Some(mut irp)) = (device, irp) else { return Status::INVALID_PARAMETER.raw() };
+    let (Some(device), Some(mut irp)) = (device, irp) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     let extension = device.state();
     match (irp.major(), irp.minor()) {
         (mj::PNP, mn::START_DEVICE) => {
@@ -144,7 +178,11 @@ unsafe extern "C" fn dispatch(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> i32 
         }
         (
             mj::PNP,
-            mn::QUERY_STOP_DEVICE | mn::CANCEL_STOP_DEVICE | mn::QUERY_REMOVE_DEVICE | mn::CANCEL_REMOVE_DEVICE | mn::SURPRISE_REMOVAL,
+            mn::QUERY_STOP_DEVICE
+            | mn::CANCEL_STOP_DEVICE
+            | mn::QUERY_REMOVE_DEVICE
+            | mn::CANCEL_REMOVE_DEVICE
+            | mn::SURPRISE_REMOVAL,
         ) => {
             irp.set(0, 0);
             irp.skip_to(extension.lower)

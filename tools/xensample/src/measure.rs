@@ -36,12 +36,25 @@ impl Meter {
     /// A meter without a pass.
     #[must_use]
     pub fn new(probe: Probe) -> Self {
-        Self { probe, begin: Cost { instructions: 0, hypercalls: 0, sends: 0 }, best: None, passes: 0 }
+        Self {
+            probe,
+            begin: Cost {
+                instructions: 0,
+                hypercalls: 0,
+                sends: 0,
+            },
+            best: None,
+            passes: 0,
+        }
     }
 
     fn now(&self) -> Cost {
         let (hypercalls, sends) = (self.probe.hypercalls)();
-        Cost { instructions: (self.probe.clock)(), hypercalls, sends }
+        Cost {
+            instructions: (self.probe.clock)(),
+            hypercalls,
+            sends,
+        }
     }
 
     /// A pass begins.
@@ -58,7 +71,10 @@ impl Meter {
             sends: now.sends.wrapping_sub(self.begin.sends),
         };
         self.passes += 1;
-        if self.best.is_none_or(|best| cost.instructions < best.instructions) {
+        if self
+            .best
+            .is_none_or(|best| cost.instructions < best.instructions)
+        {
             self.best = Some(cost);
         }
     }
@@ -76,9 +92,18 @@ impl Meter {
     pub fn report(&self, name: &str, result: Result) -> Result {
         match (result, self.best) {
             (Err(status), _) => info!("RESULT op.{name} status={status}"),
-            (Ok(()), Some(Cost { instructions, hypercalls, sends })) => {
+            (
+                Ok(()),
+                Some(Cost {
+                    instructions,
+                    hypercalls,
+                    sends,
+                }),
+            ) => {
                 let passes = self.passes;
-                info!("RESULT op.{name} status=ok instructions={instructions} hypercalls={hypercalls} sends={sends} passes={passes}");
+                info!(
+                    "RESULT op.{name} status=ok instructions={instructions} hypercalls={hypercalls} sends={sends} passes={passes}"
+                );
             }
             (Ok(()), None) => info!("RESULT op.{name} status=unmeasured"),
         }
@@ -116,13 +141,26 @@ mod tests {
     #[test]
     fn the_cheapest_pass_counts() {
         let clock = || CLOCK.load(Ordering::Relaxed);
-        let probe = Probe { clock, hypercalls: || (CLOCK.load(Ordering::Relaxed) / 10, 0) };
+        let probe = Probe {
+            clock,
+            hypercalls: || (CLOCK.load(Ordering::Relaxed) / 10, 0),
+        };
         let mut meter = Meter::new(probe);
         for ticks in [50, 20, 90] {
             meter.begin();
             CLOCK.fetch_add(ticks, Ordering::Relaxed);
             meter.end();
         }
-        assert_eq!(meter.best(), (Some(Cost { instructions: 20, hypercalls: 2, sends: 0 }), 3));
+        assert_eq!(
+            meter.best(),
+            (
+                Some(Cost {
+                    instructions: 20,
+                    hypercalls: 2,
+                    sends: 0
+                }),
+                3
+            )
+        );
     }
 }

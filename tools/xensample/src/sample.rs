@@ -31,7 +31,8 @@ type Text = String<64>;
 
 fn format(arguments: core::fmt::Arguments<'_>) -> Result<Text> {
     let mut out = Text::new();
-    out.write_fmt(arguments).map_err(|_| Status::BUFFER_TOO_SMALL)?;
+    out.write_fmt(arguments)
+        .map_err(|_| Status::BUFFER_TOO_SMALL)?;
     Ok(out)
 }
 
@@ -70,8 +71,12 @@ impl Services {
         self.transaction().await?;
         self.watch(nonce).await?;
         self.bounce(nonce).await?;
-        self.store.write("data/sample/result", &*text!("ok:{nonce}")?).await?;
-        let verdict = self.wait_for("data/sample/verdict", |value| !value.is_empty()).await?;
+        self.store
+            .write("data/sample/result", &*text!("ok:{nonce}")?)
+            .await?;
+        let verdict = self
+            .wait_for("data/sample/verdict", |value| !value.is_empty())
+            .await?;
         if verdict.as_str() == text!("ok:{nonce}")?.as_str() {
             info!("RESULT sample ok");
         } else {
@@ -81,12 +86,21 @@ impl Services {
     }
 
     async fn echo(&self, nonce: &str) -> Result {
-        measure!(self.probe, "read", PASSES, async { self.store.read("device/sample/0/nonce").await.map(drop) })?;
-        measure!(self.probe, "write", PASSES, self.store.write("data/sample/echo", nonce))
+        measure!(self.probe, "read", PASSES, async {
+            self.store.read("device/sample/0/nonce").await.map(drop)
+        })?;
+        measure!(
+            self.probe,
+            "write",
+            PASSES,
+            self.store.write("data/sample/echo", nonce)
+        )
     }
 
     async fn list(&self) -> Result {
-        measure!(self.probe, "directory", PASSES, async { self.store.directory("data/sample/list").await.map(drop) })?;
+        measure!(self.probe, "directory", PASSES, async {
+            self.store.directory("data/sample/list").await.map(drop)
+        })?;
         let names = self.store.directory("data/sample/list").await?;
         let mut sorted = heapless::Vec::<&str, 8>::new();
         for name in names.iter() {
@@ -111,7 +125,11 @@ impl Services {
         for part in parts {
             value.try_extend_from_slice(part)?;
         }
-        let refused = self.store.write("data/sample/too-long", &*value).await.err();
+        let refused = self
+            .store
+            .write("data/sample/too-long", &*value)
+            .await
+            .err();
         self.expect("oversized-value", refused, Status::INVALID_BUFFER_SIZE)
     }
 
@@ -134,7 +152,9 @@ impl Services {
         // Outside the transaction: dom0 sees it at once, and writes the counter.
         self.store.write("data/sample/tx-ready", "1").await?;
         self.wait_for("data/sample/tx-go", |go| go == "1").await?;
-        first.write("data/sample/counter", &*text!("{}", value + 1)?).await?;
+        first
+            .write("data/sample/counter", &*text!("{}", value + 1)?)
+            .await?;
         self.expect("conflict", first.commit().await.err(), Status::RETRY)?;
         let mut attempts = 1;
         let committed = self
@@ -148,7 +168,9 @@ impl Services {
                 }
             })
             .await?;
-        self.store.write("data/sample/tx-done", &*text!("{attempts}:{committed}")?).await?;
+        self.store
+            .write("data/sample/tx-done", &*text!("{attempts}:{committed}")?)
+            .await?;
         // What a transaction without a conflict costs, on a key of its own.
         measure!(
             self.probe,
@@ -173,19 +195,28 @@ impl Services {
     }
 
     async fn bounce(&self, nonce: &str) -> Result {
-        let domain = self.store.read("device/sample/0/backend-id").await?.number()?;
+        let domain = self
+            .store
+            .read("device/sample/0/backend-id")
+            .await?
+            .number()?;
         let domain = u16::try_from(domain).map_err(|_| Status::DATA_ERROR)?;
         let channel = self.evtchn.unbound(domain)?;
         channel.unmask();
-        self.store.write("data/sample/port", &*text!("{}", channel.port())?).await?;
-        self.wait_for("data/sample/port-bound", |bound| bound == nonce).await?;
+        self.store
+            .write("data/sample/port", &*text!("{}", channel.port())?)
+            .await?;
+        self.wait_for("data/sample/port-bound", |bound| bound == nonce)
+            .await?;
         let mut received = 0;
         measure!(self.probe, "bounce", BOUNCES, async {
             channel.send();
             received += channel.wait().await;
             Ok(())
         })?;
-        self.store.write("data/sample/bounced", &*text!("{received}")?).await
+        self.store
+            .write("data/sample/bounced", &*text!("{received}")?)
+            .await
     }
 
     /// Waits until the key's value suits, with a watch.

@@ -4,6 +4,7 @@
 
 mod report;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -45,11 +46,22 @@ pub(crate) struct Args {
 impl Args {
     /// A run of the shipping build.
     pub(crate) fn new(vcpus: u32, hvm: bool, checked: bool) -> Self {
-        Self { vcpus, hvm, checked, keep: false, dump: None, yes: true }
+        Self {
+            vcpus,
+            hvm,
+            checked,
+            keep: false,
+            dump: None,
+            yes: true,
+        }
     }
 
     pub(crate) fn flavor(&self) -> Flavor {
-        if self.checked { Flavor::Checked } else { Flavor::Free }
+        if self.checked {
+            Flavor::Checked
+        } else {
+            Flavor::Free
+        }
     }
 }
 
@@ -83,7 +95,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 ///
 /// An image or INF is missing.
 pub(crate) fn payload(flavor: Flavor, boot: &str) -> Result<Payload> {
-    let mut payload = Payload::new().boot(boot).registry(&package::rig_registry()?);
+    let mut payload = Payload::new()
+        .boot(boot)
+        .registry(&package::rig_registry()?);
     for name in build::IMAGES {
         let file = format!("{name}.sys");
         payload = payload.driver(&file, util::read(&flavor.dir().join(&file))?);
@@ -107,8 +121,22 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
         ..RigConfig::default()
     };
     let mut rig = Rig::start(config)?;
-    let domid = rig.create_guest(&GuestConfig { vcpus: args.vcpus, hvm: args.hvm, paused: true, ..GuestConfig::new(image) })?;
-    let mut peer = rig.spawn_dom0(&format!("xenpeer sample --domid {domid} --timeout 120"), GUEST_LIMIT)?;
+    let domid = rig.create_guest(&GuestConfig {
+        vcpus: args.vcpus,
+        hvm: args.hvm,
+        paused: true,
+        ..GuestConfig::new(image)
+    })?;
+    // Drawn here: dom0 comes out of a snapshot, with the same random numbers every time.
+    let mut nonce = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut nonce))
+        .context("/dev/urandom")?;
+    let nonce = format!("{:016x}", u64::from_le_bytes(nonce));
+    let mut peer = rig.spawn_dom0(
+        &format!("xenpeer sample --domid {domid} --nonce {nonce} --timeout 120"),
+        GUEST_LIMIT,
+    )?;
     peer.wait_line("\"ready\"", Duration::from_secs(60))?;
     rig.unpause()?;
     let end = rig.wait_log("^KERNEL: (done|failed)", GUEST_LIMIT);
@@ -130,11 +158,22 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
     }
     let versions = rig.dom0_ok("xl info | grep -E '^xen_version|^xen_extra|^xen_caps'")?;
     if args.keep {
-        eprintln!("the machine is kept (log: {}); press Enter to end it", rig.log_file().display());
+        eprintln!(
+            "the machine is kept (log: {}); press Enter to end it",
+            rig.log_file().display()
+        );
         std::io::stdin().read_line(&mut String::new())?;
     }
     if guest.is_empty() {
         bail!("the guest printed nothing");
     }
-    Ok(report::Report::new(domid, args, &versions, &last, &guest, &peer_lines, peer_said.code))
+    Ok(report::Report::new(
+        domid,
+        args,
+        &versions,
+        &last,
+        &guest,
+        &peer_lines,
+        peer_said.code,
+    ))
 }

@@ -4,6 +4,7 @@
 //! Host tests and lints, the two builds with their checks, Wine, and the rig. A failed step does not stop the others; the last
 //! line counts.
 
+mod drivers;
 mod faults;
 mod sample;
 
@@ -62,16 +63,58 @@ impl Suite<'_> {
 /// One of them failed.
 pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Wine, Purpose::Rig], args.yes)?;
-    let mut suite = Suite { only: args.only.as_deref(), begin: Instant::now(), passed: 0, failed: Vec::new() };
+    let mut suite = Suite {
+        only: args.only.as_deref(),
+        begin: Instant::now(),
+        passed: 0,
+        failed: Vec::new(),
+    };
     let cargo = |arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO"));
         util::run(command.args(arguments).current_dir(util::root())).map(drop)
     };
-    suite.step("sources are formatted", || cargo(&["fmt", "--all", "--check"]));
-    suite.step("host: tests of every crate", || cargo(&["test", "--quiet", "--workspace"]));
-    suite.step("host: clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]));
-    suite.step("build: shipping images pass their checks", || build::images(Flavor::Free, &build::IMAGES));
-    suite.step("build: checked images pass their checks", || build::images(Flavor::Checked, &build::IMAGES));
+    suite.step("sources are formatted", || {
+        cargo(&["fmt", "--all", "--check"])
+    });
+    suite.step("host: tests of every crate", || {
+        cargo(&["test", "--quiet", "--workspace"])
+    });
+    suite.step("host: image checks against images that must fail", || {
+        cargo(&["test", "--quiet", "--package", "xtask", "--", "--ignored"])
+    });
+    suite.step("host: kexec under loom", || {
+        let mut command = std::process::Command::new(env!("CARGO"));
+        command
+            .args(["test", "--quiet", "--package", "kexec", "--lib", "loom"])
+            .current_dir(util::root());
+        command
+            .env("RUSTFLAGS", "--cfg loom")
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+        // Other flags make other artefacts: kept apart, so that neither build undoes the other.
+        util::run(
+            command
+                .arg("--target-dir")
+                .arg(util::target_dir().join("loom")),
+        )
+        .map(drop)
+    });
+    suite.step("host: clippy", || {
+        cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    });
+    suite.step("build: shipping images pass their checks", || {
+        build::images(Flavor::Free, &build::IMAGES)
+    });
+    suite.step("build: checked images pass their checks", || {
+        build::images(Flavor::Checked, &build::IMAGES)
+    });
     suite.step("wine: images stay inert, the INF installs", || {
         let folder = package::gather(&Flavor::Free.dir())?;
         wine::test(&Flavor::Free.dir(), &folder, &util::target_dir())
@@ -80,8 +123,16 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     match kernel {
         Ok(kernel) => {
             suite.step("rig: boots, and a hello guest speaks", || {
-                cargo(&["test", "--quiet", "--package", "rig", "--features", "rig-tests"])
+                cargo(&[
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "rig",
+                    "--features",
+                    "rig-tests",
+                ])
             });
+            drivers::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
         }

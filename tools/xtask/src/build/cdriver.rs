@@ -315,7 +315,6 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
 ];
 
 /// The registry that a driver of ours needs: it is the one for the Xen platform device and for its own children.
-#[expect(dead_code, reason = "for the test command")]
 pub(crate) fn registry(name: &str) -> String {
     const CONTROL: &str = r"\Registry\Machine\SYSTEM\CurrentControlSet";
     let database = format!(r"{CONTROL}\Control\TestKernel\DriverDatabase");
@@ -327,7 +326,6 @@ pub(crate) fn registry(name: &str) -> String {
 }
 
 /// `boot.cfg` of the run in which a wrong driver must be caught; such a run ends well only then.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the test command"))]
 pub(crate) fn wrong_boot(name: &str, rule: &str) -> String {
     let how = if name.starts_with("pnp_") {
         "pnp=1".to_owned()
@@ -338,7 +336,6 @@ pub(crate) fn wrong_boot(name: &str, rule: &str) -> String {
 }
 
 /// What the log of a wrong driver's run must contain.
-#[expect(dead_code, reason = "for the test command")]
 pub(crate) fn wrong_line(name: &str, rule: &str, call: &str) -> String {
     format!("VERIFIER: driver={name} call={call} rule={rule} ")
 }

@@ -47,15 +47,26 @@ pub(crate) struct Report {
 
 /// Splits `key=value` words.
 fn words(text: &str) -> BTreeMap<&str, &str> {
-    text.split_whitespace().filter_map(|word| word.split_once('=')).collect()
+    text.split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .collect()
 }
 
 fn operation(name: &str, text: &str) -> Operation {
     let words = words(text);
-    let number = |key: &str| words.get(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+    let number = |key: &str| {
+        words
+            .get(key)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0)
+    };
     Operation {
         name: name.to_owned(),
-        result: words.get("status").copied().unwrap_or("no status").to_owned(),
+        result: words
+            .get("status")
+            .copied()
+            .unwrap_or("no status")
+            .to_owned(),
         instructions: number("instructions"),
         hypercalls: number("hypercalls"),
         sends: number("sends"),
@@ -76,7 +87,12 @@ impl Report {
         let mut results = BTreeMap::new();
         let mut operations = Vec::new();
         for line in guest {
-            let Some((key, value)) = line.strip_prefix("RESULT ").and_then(|rest| rest.split_once(' ')) else { continue };
+            let Some((key, value)) = line
+                .strip_prefix("RESULT ")
+                .and_then(|rest| rest.split_once(' '))
+            else {
+                continue;
+            };
             match key.strip_prefix("op.") {
                 Some(name) => operations.push(operation(name, value)),
                 None => {
@@ -84,14 +100,19 @@ impl Report {
                 }
             }
         }
-        for (key, prefix) in [("build", "DBG: xenbus: version "), ("events", "DBG: evtchn: ")] {
+        for (key, prefix) in [
+            ("build", "DBG: xenbus: version "),
+            ("events", "DBG: evtchn: "),
+        ] {
             if let Some(text) = guest.iter().find_map(|line| line.strip_prefix(prefix)) {
                 results.insert(key.to_owned(), text.to_owned());
             }
         }
         let field = |name: &str| {
             let line = versions.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map_or("?", |(_, value)| value.trim()).to_owned()
+            line.and_then(|line| line.split_once(':'))
+                .map_or("?", |(_, value)| value.trim())
+                .to_owned()
         };
         Self {
             xen: field("xen_version"),
@@ -102,15 +123,26 @@ impl Report {
             results,
             operations,
             kernel: last.to_owned(),
-            peer: peer.iter().rev().find(|line| line.starts_with("PEER ")).cloned().unwrap_or_default(),
+            peer: peer
+                .iter()
+                .rev()
+                .find(|line| line.starts_with("PEER "))
+                .cloned()
+                .unwrap_or_default(),
             peer_code,
-            verifier: guest.iter().filter(|line| line.starts_with("VERIFIER:")).cloned().collect(),
+            verifier: guest
+                .iter()
+                .filter(|line| line.starts_with("VERIFIER:"))
+                .cloned()
+                .collect(),
         }
     }
 
     /// The operation of that name.
     pub(crate) fn operation(&self, name: &str) -> Option<&Operation> {
-        self.operations.iter().find(|operation| operation.name == name)
+        self.operations
+            .iter()
+            .find(|operation| operation.name == name)
     }
 
     /// A plain result of the guest.
@@ -143,12 +175,19 @@ impl Report {
             bail!("dom0 says: {} (exit code {:?})", self.peer, self.peer_code);
         }
         if self.result("sample") != Some("ok") {
-            bail!("the sample child says: {}", self.result("sample").unwrap_or("nothing"));
+            bail!(
+                "the sample child says: {}",
+                self.result("sample").unwrap_or("nothing")
+            );
         }
         if self.operations.is_empty() {
             bail!("the sample child reported no operation");
         }
-        if let Some(bad) = self.operations.iter().find(|operation| operation.result != "ok") {
+        if let Some(bad) = self
+            .operations
+            .iter()
+            .find(|operation| operation.result != "ok")
+        {
             bail!("operation {}: {}", bad.name, bad.result);
         }
         Ok(())
@@ -158,12 +197,39 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = |key: &str| self.result(key).unwrap_or("?");
-        writeln!(f, "Xen {}, domain {} ({}, {} vCPU), drivers {} {}", self.xen, self.domid, self.guest_type, self.vcpus, result("build"), self.drivers)?;
+        writeln!(
+            f,
+            "Xen {}, domain {} ({}, {} vCPU), drivers {} {}",
+            self.xen,
+            self.domid,
+            self.guest_type,
+            self.vcpus,
+            result("build"),
+            self.drivers
+        )?;
         writeln!(f, "event channels: {}", result("events"))?;
-        writeln!(f, "{:<22} {:>6} {:>14} {:>11} {:>6}", "operation", "result", "instructions", "hypercalls", "sends")?;
+        writeln!(
+            f,
+            "{:<22} {:>6} {:>14} {:>11} {:>6}",
+            "operation", "result", "instructions", "hypercalls", "sends"
+        )?;
         for o in &self.operations {
-            let measured = |n: u64| if o.passes == 0 { "-".to_owned() } else { n.to_string() };
-            writeln!(f, "{:<22} {:>6} {:>14} {:>11} {:>6}", o.name, o.result, measured(o.instructions), measured(o.hypercalls), measured(o.sends))?;
+            let measured = |n: u64| {
+                if o.passes == 0 {
+                    "-".to_owned()
+                } else {
+                    n.to_string()
+                }
+            };
+            writeln!(
+                f,
+                "{:<22} {:>6} {:>14} {:>11} {:>6}",
+                o.name,
+                o.result,
+                measured(o.instructions),
+                measured(o.hypercalls),
+                measured(o.sends)
+            )?;
         }
         writeln!(f, "guest: {}", self.kernel)?;
         writeln!(f, "dom0:  {}", self.peer)
@@ -177,24 +243,40 @@ mod tests {
     fn report(guest: &[&str], peer: &str, code: i32) -> Report {
         let guest: Vec<String> = guest.iter().map(|&line| line.to_owned()).collect();
         let last = guest.last().cloned().unwrap_or_default();
-        Report::new(1, &Args::new(1, false, false), "xen_version : 4.17.7\n", &last, &guest, &[peer.to_owned()], Some(code))
+        Report::new(
+            1,
+            &Args::new(1, false, false),
+            "xen_version : 4.17.7\n",
+            &last,
+            &guest,
+            &[peer.to_owned()],
+            Some(code),
+        )
     }
 
-    const GOOD: [&str; 3] =
-        ["RESULT op.read status=ok instructions=900 hypercalls=2 sends=1 passes=5", "RESULT sample ok", "KERNEL: done status=ok"];
+    const GOOD: [&str; 3] = [
+        "RESULT op.read status=ok instructions=900 hypercalls=2 sends=1 passes=5",
+        "RESULT sample ok",
+        "KERNEL: done status=ok",
+    ];
 
     #[test]
     fn a_run_on_which_both_sides_agree_is_good() {
         let report = report(&GOOD, "PEER ok nonce=1", 0);
         report.verdict().unwrap();
         let read = report.operation("read").unwrap();
-        assert_eq!((read.instructions, read.hypercalls, read.sends), (900, 2, 1));
+        assert_eq!(
+            (read.instructions, read.hypercalls, read.sends),
+            (900, 2, 1)
+        );
         assert!(report.to_string().contains("Xen 4.17.7"));
     }
 
     #[test]
     fn dom0_has_the_last_word() {
-        let error = report(&GOOD, "PEER FAIL echo: timeout", 1).verdict().unwrap_err();
+        let error = report(&GOOD, "PEER FAIL echo: timeout", 1)
+            .verdict()
+            .unwrap_err();
         assert!(error.to_string().contains("echo"), "{error}");
     }
 

@@ -15,16 +15,34 @@ use crate::{run, util};
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
-    suite.step("fault: xenstored is killed while requests are outstanding", || killed_store(kernel));
-    suite.step("fault: an image that is no PE file is named", || bad_image(kernel, b"MZ, but nothing else", "not a PE image"));
-    suite.step("fault: an image whose import is missing is named", || missing_import(kernel));
-    suite.step("fault: a second run at the same time is refused", second_run);
+    suite.step(
+        "fault: xenstored is killed while requests are outstanding",
+        || killed_store(kernel),
+    );
+    suite.step("fault: an image that is no PE file is named", || {
+        bad_image(kernel, b"MZ, but nothing else", "not a PE image")
+    });
+    suite.step("fault: an image whose import is missing is named", || {
+        missing_import(kernel)
+    });
+    suite.step(
+        "fault: a second run at the same time is refused",
+        second_run,
+    );
 }
 
 /// Boots `payload` and returns the guest's lines; the kernel's last line is one of them.
-pub(super) fn boot(rig: &mut Rig, kernel: &Path, payload: &Payload, vcpus: u32) -> Result<Vec<String>> {
+pub(super) fn boot(
+    rig: &mut Rig,
+    kernel: &Path,
+    payload: &Payload,
+    vcpus: u32,
+) -> Result<Vec<String>> {
     let image = pack(&util::read(kernel)?, payload)?;
-    rig.create_guest(&GuestConfig { vcpus, ..GuestConfig::new(image) })?;
+    rig.create_guest(&GuestConfig {
+        vcpus,
+        ..GuestConfig::new(image)
+    })?;
     rig.wait_log("^KERNEL: (done|failed)", LIMIT)?;
     let lines = rig.guest_log()?;
     rig.destroy()?;
@@ -32,7 +50,10 @@ pub(super) fn boot(rig: &mut Rig, kernel: &Path, payload: &Payload, vcpus: u32) 
 }
 
 fn rig() -> Result<Rig> {
-    Ok(Rig::start(RigConfig { cache: Cache::new(), ..RigConfig::default() })?)
+    Ok(Rig::start(RigConfig {
+        cache: Cache::new(),
+        ..RigConfig::default()
+    })?)
 }
 
 /// Requests must fail with a status, nothing may hang, and removal and unload must still work.
@@ -40,7 +61,10 @@ fn killed_store(kernel: &Path) -> Result<()> {
     let mut rig = rig()?;
     let payload = run::payload(Flavor::Free, run::SAMPLE)?;
     let image = pack(&util::read(kernel)?, &payload)?;
-    let domid = rig.create_guest(&GuestConfig { paused: true, ..GuestConfig::new(image) })?;
+    let domid = rig.create_guest(&GuestConfig {
+        paused: true,
+        ..GuestConfig::new(image)
+    })?;
     // The sample finds `outage` instead of a nonce: it announces itself and keeps requests outstanding until one fails.
     rig.dom0_ok(&format!(
         "P=/local/domain/{domid}; xenstore-write $P/device/sample/0/backend-id 0 $P/device/sample/0/nonce outage $P/data/sample '' \
@@ -57,9 +81,15 @@ fn killed_store(kernel: &Path) -> Result<()> {
 
 fn bad_image(kernel: &Path, image: &[u8], reason: &str) -> Result<()> {
     let mut rig = rig()?;
-    let payload = Payload::new().boot("drivers=bad\n").driver("bad.sys", image);
+    let payload = Payload::new()
+        .boot("drivers=bad\n")
+        .driver("bad.sys", image);
     let lines = boot(&mut rig, kernel, &payload, 1)?;
-    let last = lines.iter().rev().find(|line| line.starts_with("KERNEL: failed")).context("the kernel did not fail")?;
+    let last = lines
+        .iter()
+        .rev()
+        .find(|line| line.starts_with("KERNEL: failed"))
+        .context("the kernel did not fail")?;
     ensure!(last.contains("bad.sys") && last.contains(reason), "{last}");
     Ok(())
 }
@@ -68,7 +98,10 @@ fn bad_image(kernel: &Path, image: &[u8], reason: &str) -> Result<()> {
 fn missing_import(kernel: &Path) -> Result<()> {
     let mut image = util::read(&Flavor::Free.dir().join("xenbus.sys"))?;
     let (name, other) = (b"IoCreateDevice\0", b"IoCreateDevicf\0");
-    let at = image.windows(name.len()).position(|part| part == name).context("xenbus.sys does not import IoCreateDevice")?;
+    let at = image
+        .windows(name.len())
+        .position(|part| part == name)
+        .context("xenbus.sys does not import IoCreateDevice")?;
     image[at..at + other.len()].copy_from_slice(other);
     bad_image(kernel, &image, "IoCreateDevicf")
 }
@@ -77,7 +110,10 @@ fn second_run() -> Result<()> {
     let first = rig()?;
     match rig() {
         Ok(_) => bail!("a second rig started beside the first"),
-        Err(error) => ensure!(format!("{error:#}").contains(&std::process::id().to_string()), "the message names no process: {error:#}"),
+        Err(error) => ensure!(
+            format!("{error:#}").contains(&std::process::id().to_string()),
+            "the message names no process: {error:#}"
+        ),
     }
     drop(first);
     Ok(())

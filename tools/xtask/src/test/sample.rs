@@ -25,10 +25,27 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
 fn sample(args: &Args, kernel: &Path) -> Result<()> {
     let report = run::run(args, kernel)?;
     report.verdict()?;
-    for name in ["read", "write", "directory", "transaction", "watch", "bounce"] {
-        ensure!(report.operation(name).is_some(), "no operation {name} in the report");
+    for name in [
+        "read",
+        "write",
+        "directory",
+        "transaction",
+        "watch",
+        "bounce",
+    ] {
+        ensure!(
+            report.operation(name).is_some(),
+            "no operation {name} in the report"
+        );
     }
-    let read = report.operation("read").map_or((0, 0), |read| (read.sends, read.passes));
-    ensure!(read.0 <= 1 && read.1 > 0, "one read sent {} events in {} passes", read.0, read.1);
+    let read = report
+        .operation("read")
+        .map_or((0, 0), |read| (read.sends, read.passes));
+    ensure!(
+        read.0 <= 1 && read.1 > 0,
+        "one read sent {} events in {} passes",
+        read.0,
+        read.1
+    );
     Ok(())
 }
