@@ -14,11 +14,13 @@
 //!     channel.unmask();
 //!     channel.wait().await;
 //!     channel.send();
-//!     store.transaction(async |t| {
-//!         let value = t.read("data/demo/counter").await?.number()?;
-//!         t.write("data/demo/counter", if value == 0 { "1" } else { "2" }).await
-//!     })
-//!     .await
+//!     store
+//!         .transaction(async |t| {
+//!             let value = t.read("data/demo/counter").await?.number()?;
+//!             t.write("data/demo/counter", if value == 0 { "1" } else { "2" }).await?;
+//!             Ok((t, ()))
+//!         })
+//!         .await
 //! }
 //!
 //! fn start(below: DevicePtr, passive: Passive) -> Result<(Store, Evtchn)> {

@@ -39,9 +39,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
 fn configure<'a>(args: impl Iterator<Item = &'a str>) -> Option<bool> {
     let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     for arg in args {
-        let Some(out) = arg.strip_prefix("out=") else {
-            return None;
-        };
+        let out = arg.strip_prefix("out=")?;
         out.clone_into(&mut table.out);
     }
     Some(!table.out.is_empty())
