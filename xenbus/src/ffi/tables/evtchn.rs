@@ -7,7 +7,9 @@ use core::ptr;
 use kexec::irql::Raised;
 use kexec::nt::{cpu, time};
 use kexec::{Result, Status};
-use xenbus_interface::evtchn::{self as raw, EvtchnV5, EvtchnV6, EvtchnV7, EvtchnV8, EvtchnV9, ServiceRoutine};
+use xenbus_interface::evtchn::{
+    self as raw, EvtchnV5, EvtchnV6, EvtchnV7, EvtchnV8, EvtchnV9, ServiceRoutine,
+};
 use xenbus_interface::{Interface, NtStatus};
 
 use super::super::hypervisor::Xen;
@@ -84,8 +86,15 @@ unsafe extern "C" fn open(
     let opened = (|| -> Result<*mut raw::Channel> {
         // SAFETY: the table's contract.
         let bus = unsafe { bus(this)? };
-        let (kind, auto_mask) = evtchn::parse_open(version, kind, &Three([slot0, slot1, slot2]), index_of)?;
-        let channel = evtchn::open(bus.evtchn(), kind, auto_mask, function as usize, argument as usize)?;
+        let (kind, auto_mask) =
+            evtchn::parse_open(version, kind, &Three([slot0, slot1, slot2]), index_of)?;
+        let channel = evtchn::open(
+            bus.evtchn(),
+            kind,
+            auto_mask,
+            function as usize,
+            argument as usize,
+        )?;
         handle(channel)
     })();
     opened.unwrap_or_else(|status| {
@@ -103,16 +112,29 @@ unsafe fn channel<'a>(handle: *mut raw::Channel) -> Option<&'a Channel<Xen>> {
     unsafe { peek(handle) }
 }
 
-unsafe extern "C" fn bind(_this: *mut Interface, handle: *mut raw::Channel, group: u16, number: u8) -> NtStatus {
+unsafe extern "C" fn bind(
+    _this: *mut Interface,
+    handle: *mut raw::Channel,
+    group: u16,
+    number: u8,
+) -> NtStatus {
     // SAFETY: the table's contract.
     let channel = unsafe { channel(handle) };
-    let (Some(channel), Some(cpu)) = (channel, index_of(group, number)) else { return Status::INVALID_PARAMETER.raw() };
+    let (Some(channel), Some(cpu)) = (channel, index_of(group, number)) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     Status::of(&channel.bind(cpu))
 }
 
-unsafe extern "C" fn unmask(_this: *mut Interface, handle: *mut raw::Channel, in_callback: u8, force: u8) -> u8 {
+unsafe extern "C" fn unmask(
+    _this: *mut Interface,
+    handle: *mut raw::Channel,
+    in_callback: u8,
+    force: u8,
+) -> u8 {
     // SAFETY: the table's contract.
-    let more = unsafe { channel(handle) }.is_some_and(|channel| channel.unmask(in_callback != 0, force != 0));
+    let more = unsafe { channel(handle) }
+        .is_some_and(|channel| channel.unmask(in_callback != 0, force != 0));
     u8::from(more)
 }
 
@@ -152,22 +174,35 @@ unsafe extern "C" fn get_port(_this: *mut Interface, handle: *mut raw::Channel) 
     unsafe { channel(handle) }.map_or(0, Channel::port)
 }
 
-unsafe extern "C" fn wait(this: *mut Interface, handle: *mut raw::Channel, count: u32, timeout: *const i64) -> NtStatus {
+unsafe extern "C" fn wait(
+    this: *mut Interface,
+    handle: *mut raw::Channel,
+    count: u32,
+    timeout: *const i64,
+) -> NtStatus {
     // SAFETY: the table's contract.
     let channel = unsafe { channel(handle) };
     // SAFETY: the table's contract.
     let bus = unsafe { bus(this) };
-    let (Some(channel), Ok(bus)) = (channel, bus) else { return Status::INVALID_PARAMETER.raw() };
+    let (Some(channel), Ok(bus)) = (channel, bus) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     // SAFETY: the table's contract: NULL or valid.
     let timeout = unsafe { timeout.as_ref() }.copied();
-    match evtchn::wait_for(channel, bus.ring(), count, timeout, || time::system_time().cast_signed()) {
+    match evtchn::wait_for(channel, bus.ring(), count, timeout, || {
+        time::system_time().cast_signed()
+    }) {
         Ok(true) => 0,
         Ok(false) => TIMED_OUT,
         Err(status) => status.raw(),
     }
 }
 
-unsafe extern "C" fn wait_v5(this: *mut Interface, handle: *mut raw::Channel, timeout: *const i64) -> NtStatus {
+unsafe extern "C" fn wait_v5(
+    this: *mut Interface,
+    handle: *mut raw::Channel,
+    timeout: *const i64,
+) -> NtStatus {
     // SAFETY: the table's contract.
     let next = unsafe { channel(handle) }.map_or(0, |channel| channel.count().wrapping_add(1));
     // SAFETY: passed on.

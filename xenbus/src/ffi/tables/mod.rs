@@ -35,7 +35,11 @@ pub(super) struct References {
 impl References {
     /// Says who still holds references at a stop.
     pub(super) fn report(&self) {
-        for (name, count) in [("STORE", &self.store), ("STORE_ASYNC", &self.store_async), ("EVTCHN", &self.evtchn)] {
+        for (name, count) in [
+            ("STORE", &self.store),
+            ("STORE_ASYNC", &self.store_async),
+            ("EVTCHN", &self.evtchn),
+        ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
                 warn!("xenbus: {count} references to {name} outstanding");

@@ -4,10 +4,12 @@
 use core::ffi::{c_char, c_void};
 use core::ptr;
 
-use kexec::nt::sys::{self, NonPagedPoolNx};
 use kexec::nt::Vec;
+use kexec::nt::sys::{self, NonPagedPoolNx};
 use kexec::{Result, Status};
-use xenbus_interface::store::{Permission as RawPermission, StoreV2, Transaction as RawTransaction, Watch as RawWatch};
+use xenbus_interface::store::{
+    Permission as RawPermission, StoreV2, Transaction as RawTransaction, Watch as RawWatch,
+};
 use xenbus_interface::{Interface, NtStatus, Table, store};
 
 use super::{acquire, bus, fdo, handle, peek, release, take, text};
@@ -24,7 +26,8 @@ const PERMISSIONS_MAX: u32 = 512;
 
 pub(super) fn table(context: *mut c_void) -> StoreV2 {
     // SAFETY: same ABI: on x64 variadic integer and pointer arguments travel like declared ones, and the thunk reads them itself.
-    let printf = unsafe { core::mem::transmute::<unsafe extern "C" fn(), store::Printf>(printf_thunk) };
+    let printf =
+        unsafe { core::mem::transmute::<unsafe extern "C" fn(), store::Printf>(printf_thunk) };
     StoreV2 {
         interface: Interface::of::<StoreV2>(context),
         acquire: store_acquire,
@@ -64,7 +67,8 @@ unsafe fn give(data: Result<Vec<u8>>, out: *mut *mut c_char) -> NtStatus {
         Err(status) => return status.raw(),
     };
     // SAFETY: callable at <= DISPATCH_LEVEL; two NULs at least, so not empty.
-    let block = unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, data.len(), BUFFER) }.cast::<u8>();
+    let block =
+        unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, data.len(), BUFFER) }.cast::<u8>();
     if block.is_null() {
         return Status::NO_MEMORY.raw();
     }
@@ -181,18 +185,30 @@ unsafe extern "C" fn remove(
     Status::of(&unsafe { with(this, |store| store.remove(tx, prefix, node)) })
 }
 
-unsafe extern "C" fn transaction_start(this: *mut Interface, out: *mut *mut RawTransaction) -> NtStatus {
+unsafe extern "C" fn transaction_start(
+    this: *mut Interface,
+    out: *mut *mut RawTransaction,
+) -> NtStatus {
     // SAFETY: the table's contract.
     let started = unsafe { with(this, |store| handle(store.transaction_start()?)) };
-    let (status, transaction) = started.map_or_else(|status| (status.raw(), ptr::null_mut()), |transaction| (0, transaction));
+    let (status, transaction) = started.map_or_else(
+        |status| (status.raw(), ptr::null_mut()),
+        |transaction| (0, transaction),
+    );
     // SAFETY: the table's contract: `out` is valid.
     unsafe { out.write(transaction) };
     status
 }
 
-unsafe extern "C" fn transaction_end(this: *mut Interface, transaction: *mut RawTransaction, commit: u8) -> NtStatus {
+unsafe extern "C" fn transaction_end(
+    this: *mut Interface,
+    transaction: *mut RawTransaction,
+    commit: u8,
+) -> NtStatus {
     // SAFETY: the table's contract: ended once.
-    let Some(tx) = (unsafe { take::<Transaction, _>(transaction) }) else { return Status::INVALID_PARAMETER.raw() };
+    let Some(tx) = (unsafe { take::<Transaction, _>(transaction) }) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     // SAFETY: the table's contract.
     Status::of(&unsafe { with(this, |store| store.transaction_end(tx, commit != 0)) })
 }
@@ -215,9 +231,17 @@ unsafe extern "C" fn watch_add(
     }
     // SAFETY: the table's contract.
     let (_, prefix, node) = unsafe { path(ptr::null_mut(), prefix, node) };
-    let callback = Callback { call: signal, routine: 0, context: event as usize };
+    let callback = Callback {
+        call: signal,
+        routine: 0,
+        context: event as usize,
+    };
     // SAFETY: the table's contract.
-    match unsafe { with(this, |store| handle(store.watch_add(prefix, node, callback)?)) } {
+    match unsafe {
+        with(this, |store| {
+            handle(store.watch_add(prefix, node, callback)?)
+        })
+    } {
         Ok(watch) => {
             // SAFETY: the table's contract: `out` is valid.
             unsafe { out.write(watch) };
@@ -229,7 +253,9 @@ unsafe extern "C" fn watch_add(
 
 unsafe extern "C" fn watch_remove(this: *mut Interface, watch: *mut RawWatch) -> NtStatus {
     // SAFETY: the table's contract: removed once.
-    let Some(watch) = (unsafe { take::<LegacyWatch, _>(watch) }) else { return Status::INVALID_PARAMETER.raw() };
+    let Some(watch) = (unsafe { take::<LegacyWatch, _>(watch) }) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     // SAFETY: the table's contract.
     Status::of(&unsafe { with(this, |store| store.watch_remove(watch)) })
 }
@@ -295,12 +321,17 @@ unsafe extern "C" fn print(slots: *const u64) -> NtStatus {
     // SAFETY: behind them.
     let mut arguments = VaList(unsafe { slots.add(5) });
     // SAFETY: the table's contract.
-    let (tx, prefix, node) = unsafe { path(transaction as *mut _, prefix as *const _, node as *const _) };
+    let (tx, prefix, node) =
+        unsafe { path(transaction as *mut _, prefix as *const _, node as *const _) };
     // SAFETY: the table's contract.
     let format = unsafe { text(format as *const c_char) }.unwrap_or_default();
     let this = this as *mut Interface;
     // SAFETY: the table's contract.
-    Status::of(&unsafe { with(this, |store| store.printf(tx, prefix, node, format.iter().copied(), &mut arguments)) })
+    Status::of(&unsafe {
+        with(this, |store| {
+            store.printf(tx, prefix, node, format.iter().copied(), &mut arguments)
+        })
+    })
 }
 
 const _: () = assert!(StoreV2::VERSION == 2);

@@ -6,7 +6,9 @@ use core::mem::size_of;
 use core::ptr;
 
 use kexec::{Result, Status};
-use xenbus_interface::store_async::{AsyncStoreV1, Completion, Request, RequestHandle, WatchCallback, WatchHandle};
+use xenbus_interface::store_async::{
+    AsyncStoreV1, Completion, Request, RequestHandle, WatchCallback, WatchHandle,
+};
 use xenbus_interface::{Interface, NtStatus};
 
 use super::{acquire, bus, bytes, fdo, handle, release, take};
@@ -46,7 +48,14 @@ fn complete(callback: &Callback, result: Result<&[u8]>) {
         Err(status) => (status.raw(), &[][..]),
     };
     // SAFETY: the requester's routine and context, valid until its handle is closed.
-    unsafe { routine(callback.context as *mut c_void, status, data.as_ptr(), data.len() as u32) };
+    unsafe {
+        routine(
+            callback.context as *mut c_void,
+            status,
+            data.as_ptr(),
+            data.len() as u32,
+        )
+    };
 }
 
 /// Calls a requester's watch callback.
@@ -67,7 +76,10 @@ unsafe extern "C" fn submit(
 ) -> NtStatus {
     // SAFETY: the table's contract.
     let result = unsafe { try_submit(this, request, completion, context) };
-    let (status, handle) = result.map_or_else(|status| (status.raw(), ptr::null_mut()), |handle| (0, handle));
+    let (status, handle) = result.map_or_else(
+        |status| (status.raw(), ptr::null_mut()),
+        |handle| (0, handle),
+    );
     if !out.is_null() {
         // SAFETY: the table's contract: NULL or valid.
         unsafe { out.write(handle) };
@@ -96,8 +108,17 @@ unsafe fn try_submit(
     let path = unsafe { bytes(request.path, request.path_length) };
     // SAFETY: by the contract.
     let value = unsafe { bytes(request.value, request.value_length) };
-    let operation = Operation { number: request.operation, transaction: request.transaction, path, value };
-    let callback = completion.map(|routine| Callback { call: complete, routine: routine as usize, context: context as usize });
+    let operation = Operation {
+        number: request.operation,
+        transaction: request.transaction,
+        path,
+        value,
+    };
+    let callback = completion.map(|routine| Callback {
+        call: complete,
+        routine: routine as usize,
+        context: context as usize,
+    });
     match store_async::submit(&bus.client(), operation, callback)? {
         Some(pending) => handle_or_close(pending),
         None => Ok(ptr::null_mut()),
@@ -141,7 +162,11 @@ unsafe extern "C" fn watch_add(
     let added = unsafe { bus(this) }.and_then(|bus| {
         // SAFETY: the table's contract.
         let path = unsafe { bytes(path, path_length) };
-        let callback = Callback { call: fired, routine: callback as usize, context: context as usize };
+        let callback = Callback {
+            call: fired,
+            routine: callback as usize,
+            context: context as usize,
+        };
         handle(store_async::watch_add(&bus.client(), path, callback)?)
     });
     match added {
