@@ -52,12 +52,11 @@ fn release_many(run: Ptr, count: u64) {
     }
     let left = value - count * ONE;
     run.set(0, left);
-    if left == ACTIVE {
-        if let Some(i) = waiters.iter().position(|w| w.0 == run) {
-            let (_, event) = waiters.swap_remove(i);
-            drop(waiters);
-            event.set();
-        }
+    let waiter = waiters.iter().position(|w| w.0 == run);
+    if let Some(i) = waiter.filter(|_| left == ACTIVE) {
+        let (_, event) = waiters.swap_remove(i);
+        drop(waiters);
+        event.set();
     }
 }
 

@@ -45,10 +45,10 @@ fn main() {
     for _ in 0..config.number("repeat").unwrap_or(1) {
         plain(&drivers);
     }
-    if config.flag("pnp") {
-        if let Err(why) = pnp::run(config) {
-            verifier::failed("pnp", format_args!("{why}"));
-        }
+    if config.flag("pnp")
+        && let Err(why) = pnp::run(config)
+    {
+        verifier::failed("pnp", format_args!("{why}"));
     }
     end()
 }

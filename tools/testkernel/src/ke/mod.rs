@@ -28,9 +28,9 @@ pub mod spinlock;
 #[cfg(target_os = "none")]
 pub mod timer;
 #[cfg(target_os = "none")]
-pub mod watchdog;
-#[cfg(target_os = "none")]
 pub mod wait;
+#[cfg(target_os = "none")]
+pub mod watchdog;
 
 #[cfg(not(target_os = "none"))]
 mod host;

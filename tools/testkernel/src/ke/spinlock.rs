@@ -250,7 +250,7 @@ extern "win64" fn initialize_slist_head(head: Ptr) {
 
 extern "win64" fn push_entry_slist(head: Ptr, entry: Ptr) -> Ptr {
     let _guard = SLISTS.lock();
-    if entry.0 % 16 != 0 {
+    if !entry.0.is_multiple_of(16) {
         verifier::fail(
             "bad_argument",
             format_args!("list entry {entry} is not 16-byte aligned"),

@@ -124,7 +124,12 @@ pub(crate) fn active_in(start: Ptr, len: usize) -> Option<Ptr> {
 pub(crate) fn with_routine_in(start: Ptr, len: usize) -> Option<Ptr> {
     let state = STATE.lock();
     let inside = |dpc: Ptr| !dpc.is_null() && (start.0..start.0 + len).contains(&dpc.ptr(0x18).0);
-    state.timers.0.iter().find(|a| inside(a.dpc)).map(|a| a.timer)
+    state
+        .timers
+        .0
+        .iter()
+        .find(|a| inside(a.dpc))
+        .map(|a| a.timer)
 }
 
 fn check(timer: Ptr) {

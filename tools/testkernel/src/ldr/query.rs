@@ -109,7 +109,11 @@ extern "win64" fn mm_get_system_routine_address(name: Ptr) -> Ptr {
     let driver = verifier::caller().driver;
     let optional = || {
         let offered = arch::boot_config().flag("new_exports");
-        offered.then(|| crate::pnp::optional::EXPORTS.iter().find(|e| e.name == name))?
+        offered.then(|| {
+            crate::pnp::optional::EXPORTS
+                .iter()
+                .find(|e| e.name == name)
+        })?
     };
     match export::find(&name).or_else(optional) {
         Some(e) => gate::bind(gate::keep(driver), e),

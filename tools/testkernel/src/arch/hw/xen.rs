@@ -30,11 +30,14 @@ pub fn on_xen() -> bool {
 fn hypercall(op: u64, a: u64, b: u64) -> i64 {
     let amd = insn::cpuid(0, 0)[2] == 0x444d_4163;
     let result: i64;
-    // SAFETY: the hypervisor was detected; the arguments point at memory of the caller.
-    unsafe {
-        if amd {
+    if amd {
+        // SAFETY: the hypervisor was detected; the arguments point at memory of the caller.
+        unsafe {
             asm!("vmmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _);
-        } else {
+        }
+    } else {
+        // SAFETY: as above.
+        unsafe {
             asm!("vmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _);
         }
     }
