@@ -26,6 +26,7 @@ pub(crate) struct Record {
     max: u8,
     pub(crate) name: &'static str,
     pub(crate) driver: &'static str,
+    stub: AtomicU64,
 }
 
 core::arch::global_asm!(
@@ -114,11 +115,27 @@ extern "C" fn violation(record: &Record) -> ! {
     )
 }
 
+/// The records: leaked, one per driver and name, kept when the driver is loaded again.
+fn records() -> impl Iterator<Item = &'static Record> {
+    let all = RECORDS.lock().clone();
+    all.into_iter().map(|r| {
+        // SAFETY: the list holds leaked records.
+        unsafe { &*(r as *const Record) }
+    })
+}
+
 /// The address that goes into the import slot of `driver` for `export`.
-pub(crate) fn bind(driver: &'static str, export: &'static Export) -> Ptr {
+pub(crate) fn bind(driver: &str, export: &'static Export) -> Ptr {
     if export.kind == Kind::Data {
         return Ptr(export.address as usize);
     }
+    let known = records().find(|r| r.name == export.name && r.driver == driver);
+    if let Some(record) = known {
+        return Ptr(record.stub.load(Ordering::Relaxed) as usize);
+    }
+    let driver = records()
+        .find(|r| r.driver == driver)
+        .map_or_else(|| keep(driver.into()), |r| r.driver);
     let record = Box::leak(Box::new(Record {
         target: export.address as u64,
         count: AtomicU64::new(0),
@@ -126,10 +143,13 @@ pub(crate) fn bind(driver: &'static str, export: &'static Export) -> Ptr {
         max: export.rule.max,
         name: export.name,
         driver,
+        stub: AtomicU64::new(0),
     }));
-    let record = core::ptr::from_ref(&*record) as usize;
-    RECORDS.lock().push(record);
-    stub(record)
+    let address = core::ptr::from_ref(&*record) as usize;
+    let stub = stub(address);
+    record.stub.store(stub.0 as u64, Ordering::Relaxed);
+    RECORDS.lock().push(address);
+    stub
 }
 
 fn stub(record: usize) -> Ptr {
@@ -159,18 +179,8 @@ fn stub(record: usize) -> Ptr {
 
 /// How often each import was called: (driver, name, count).
 pub(crate) fn counts() -> Vec<(&'static str, &'static str, u64)> {
-    let records = RECORDS.lock();
-    records
-        .iter()
-        .map(|r| {
-            // SAFETY: the list holds leaked records.
-            let record = unsafe { &*(*r as *const Record) };
-            (
-                record.driver,
-                record.name,
-                record.count.load(Ordering::Relaxed),
-            )
-        })
+    records()
+        .map(|r| (r.driver, r.name, r.count.load(Ordering::Relaxed)))
         .collect()
 }
 

@@ -116,7 +116,7 @@ extern "win64" fn mm_get_system_routine_address(name: Ptr) -> Ptr {
         })?
     };
     match export::find(&name).or_else(optional) {
-        Some(e) => gate::bind(gate::keep(driver), e),
+        Some(e) => gate::bind(&driver, e),
         None => Ptr::NULL,
     }
 }
