@@ -2,7 +2,7 @@
 //! The edge of the image: a WDM function driver with one executor.
 #![expect(unsafe_code, reason = "the C ABI: entry points and IRPs")]
 
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use kexec::nt::sys::{DEVICE_OBJECT, DRIVER_OBJECT, IRP, UNICODE_STRING};
 use kexec::nt::wdm::{Device, DevicePtr, Driver, Irp, mj, mn};
@@ -56,6 +56,28 @@ fn clock() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// What the test kernel offers to drivers that measure themselves; `None` on Windows.
+fn busy() -> Option<fn() -> u64> {
+    type Raw = extern "C" fn() -> u64;
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    fn call() -> u64 {
+        // SAFETY: only handed out once the address of that function was stored.
+        let busy = unsafe { core::mem::transmute::<usize, Raw>(FOUND.load(Ordering::Acquire)) };
+        busy()
+    }
+    let name = kexec::wstr!("TestKernelBusyTicks");
+    let bytes = (name.units().len() * 2) as u16;
+    let mut string = UNICODE_STRING {
+        Length: bytes,
+        MaximumLength: bytes,
+        Buffer: name.units().as_ptr().cast_mut(),
+    };
+    // SAFETY: a valid string; PASSIVE_LEVEL, because a device is being started.
+    let found = unsafe { kexec::nt::sys::MmGetSystemRoutineAddress(&mut string) };
+    FOUND.store(found as usize, Ordering::Release);
+    (!found.is_null()).then_some(call as fn() -> u64)
+}
+
 fn hypercalls() -> (u64, u64) {
     let counters = xen::counters();
     (counters.total(), counters.sends())
@@ -93,7 +115,11 @@ unsafe extern "C" fn add_device(_driver: *mut DRIVER_OBJECT, pdo: *mut DEVICE_OB
 
 impl Extension {
     fn start(&self, passive: Passive) -> Result {
-        let probe = Probe { clock, hypercalls };
+        let probe = Probe {
+            clock,
+            busy: busy(),
+            hypercalls,
+        };
         let store = Store::open(TAG, self.lower, passive)?;
         let evtchn = Evtchn::open(TAG, self.lower, passive)?;
         let services = Arc::try_new(

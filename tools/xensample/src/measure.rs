@@ -8,6 +8,8 @@ use kexec::{Result, info};
 pub struct Probe {
     /// Time stamp counter.
     pub clock: fn() -> u64,
+    /// Ticks of it in which the guest's processors were not halted; `None` where nobody says so.
+    pub busy: Option<fn() -> u64>,
     /// Hypercalls so far, and event sends among them.
     pub hypercalls: fn() -> (u64, u64),
 }
@@ -15,8 +17,10 @@ pub struct Probe {
 /// The cheapest pass of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// Ticks of the clock.
+    /// Ticks in which the guest ran, hypercalls included; all of them when `Probe::busy` is `None`.
     pub instructions: u64,
+    /// Ticks until it was done, xenstored's and dom0's work included.
+    pub elapsed: u64,
     /// Hypercalls in that pass.
     pub hypercalls: u64,
     /// Event sends in that pass.
@@ -36,13 +40,15 @@ impl Meter {
     /// A meter without a pass.
     #[must_use]
     pub fn new(probe: Probe) -> Self {
+        let begin = Cost {
+            instructions: 0,
+            elapsed: 0,
+            hypercalls: 0,
+            sends: 0,
+        };
         Self {
             probe,
-            begin: Cost {
-                instructions: 0,
-                hypercalls: 0,
-                sends: 0,
-            },
+            begin,
             best: None,
             passes: 0,
         }
@@ -50,8 +56,10 @@ impl Meter {
 
     fn now(&self) -> Cost {
         let (hypercalls, sends) = (self.probe.hypercalls)();
+        let elapsed = (self.probe.clock)();
         Cost {
-            instructions: (self.probe.clock)(),
+            instructions: self.probe.busy.map_or(elapsed, |busy| busy()),
+            elapsed,
             hypercalls,
             sends,
         }
@@ -67,6 +75,7 @@ impl Meter {
         let now = self.now();
         let cost = Cost {
             instructions: now.instructions.wrapping_sub(self.begin.instructions),
+            elapsed: now.elapsed.wrapping_sub(self.begin.elapsed),
             hypercalls: now.hypercalls.wrapping_sub(self.begin.hypercalls),
             sends: now.sends.wrapping_sub(self.begin.sends),
         };
@@ -96,13 +105,14 @@ impl Meter {
                 Ok(()),
                 Some(Cost {
                     instructions,
+                    elapsed,
                     hypercalls,
                     sends,
                 }),
             ) => {
                 let passes = self.passes;
                 info!(
-                    "RESULT op.{name} status=ok instructions={instructions} hypercalls={hypercalls} sends={sends} passes={passes}"
+                    "RESULT op.{name} status=ok instructions={instructions} elapsed={elapsed} hypercalls={hypercalls} sends={sends} passes={passes}"
                 );
             }
             (Ok(()), None) => info!("RESULT op.{name} status=unmeasured"),
@@ -143,6 +153,7 @@ mod tests {
         let clock = || CLOCK.load(Ordering::Relaxed);
         let probe = Probe {
             clock,
+            busy: None,
             hypercalls: || (CLOCK.load(Ordering::Relaxed) / 10, 0),
         };
         let mut meter = Meter::new(probe);
@@ -156,6 +167,7 @@ mod tests {
             (
                 Some(Cost {
                     instructions: 20,
+                    elapsed: 20,
                     hypercalls: 2,
                     sends: 0
                 }),

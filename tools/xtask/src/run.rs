@@ -117,6 +117,7 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
         cache: Cache::new().with_progress(progress(begin)),
         hvm: args.hvm,
         icount: true,
+        count_hypercalls: true,
         lifetime: GUEST_LIMIT + Duration::from_secs(120),
         ..RigConfig::default()
     };
@@ -167,6 +168,7 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
     if guest.is_empty() {
         bail!("the guest printed nothing");
     }
+    let outside = rig.quit()?;
     Ok(report::Report::new(
         domid,
         args,
@@ -175,5 +177,6 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
         &guest,
         &peer_lines,
         peer_said.code,
+        outside.by_address(),
     ))
 }

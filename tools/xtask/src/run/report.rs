@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -16,8 +17,10 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     /// `ok`, or why not.
     pub(crate) result: String,
-    /// Instructions (guest and hypervisor), minimum over the passes; 0 when not measured.
+    /// Instructions of the guest and of Xen on its behalf, minimum over the passes; 0 when not measured.
     pub(crate) instructions: u64,
+    /// The same with what dom0 does until the operation is done.
+    pub(crate) elapsed: u64,
     /// Hypercalls of that pass.
     pub(crate) hypercalls: u64,
     /// Event channel sends among them.
@@ -42,6 +45,8 @@ pub(crate) struct Report {
     /// dom0's last line.
     peer: String,
     peer_code: Option<i32>,
+    /// Hypercalls that xen.sys says it made when it was unloaded, and those counted in its image from outside the guest.
+    hypercalls: (Option<u64>, Option<u64>),
     verifier: Vec<String>,
 }
 
@@ -68,13 +73,26 @@ fn operation(name: &str, text: &str) -> Operation {
             .unwrap_or("no status")
             .to_owned(),
         instructions: number("instructions"),
+        elapsed: number("elapsed"),
         hypercalls: number("hypercalls"),
         sends: number("sends"),
         passes: number("passes"),
     }
 }
 
+/// Where the test kernel says that it loaded xen.sys.
+fn xen_image(guest: &[String]) -> Option<Range<u64>> {
+    let line = guest
+        .iter()
+        .find_map(|line| line.strip_prefix("KERNEL: load xen.sys "))?;
+    let words = words(line);
+    let number = |key: &str| u64::from_str_radix(words.get(key)?.strip_prefix("0x")?, 16).ok();
+    let base = number("base")?;
+    Some(base..base + number("size")?)
+}
+
 impl Report {
+    #[expect(clippy::too_many_arguments, reason = "each is one side's word")]
     pub(super) fn new(
         domid: u32,
         args: &Args,
@@ -83,6 +101,7 @@ impl Report {
         guest: &[String],
         peer: &[String],
         peer_code: Option<i32>,
+        outside: &BTreeMap<u64, u64>,
     ) -> Self {
         let mut results = BTreeMap::new();
         let mut operations = Vec::new();
@@ -130,6 +149,13 @@ impl Report {
                 .cloned()
                 .unwrap_or_default(),
             peer_code,
+            hypercalls: (
+                guest
+                    .iter()
+                    .find_map(|line| line.strip_prefix("DBG: xen: unloading after "))
+                    .and_then(|rest| rest.split_whitespace().next()?.parse().ok()),
+                xen_image(guest).map(|image| outside.range(image).map(|(_, count)| count).sum()),
+            ),
             verifier: guest
                 .iter()
                 .filter(|line| line.starts_with("VERIFIER:"))
@@ -180,6 +206,12 @@ impl Report {
                 self.result("sample").unwrap_or("nothing")
             );
         }
+        let (inside, outside) = self.hypercalls;
+        if inside.is_none() || inside != outside {
+            bail!(
+                "xen.sys counted {inside:?} hypercalls, outside the guest there were {outside:?}"
+            );
+        }
         if self.operations.is_empty() {
             bail!("the sample child reported no operation");
         }
@@ -210,8 +242,8 @@ impl fmt::Display for Report {
         writeln!(f, "event channels: {}", result("events"))?;
         writeln!(
             f,
-            "{:<22} {:>6} {:>14} {:>11} {:>6}",
-            "operation", "result", "instructions", "hypercalls", "sends"
+            "{:<18} {:>6} {:>13} {:>12} {:>11} {:>6}",
+            "operation", "result", "instructions", "elapsed", "hypercalls", "sends"
         )?;
         for o in &self.operations {
             let measured = |n: u64| {
@@ -223,14 +255,22 @@ impl fmt::Display for Report {
             };
             writeln!(
                 f,
-                "{:<22} {:>6} {:>14} {:>11} {:>6}",
+                "{:<18} {:>6} {:>13} {:>12} {:>11} {:>6}",
                 o.name,
                 o.result,
                 measured(o.instructions),
+                measured(o.elapsed),
                 measured(o.hypercalls),
                 measured(o.sends)
             )?;
         }
+        let count = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        writeln!(
+            f,
+            "hypercalls of the whole run: {} by xen.sys's own count, {} counted outside the guest",
+            count(self.hypercalls.0),
+            count(self.hypercalls.1)
+        )?;
         writeln!(f, "guest: {}", self.kernel)?;
         writeln!(f, "dom0:  {}", self.peer)
     }
@@ -251,14 +291,25 @@ mod tests {
             &guest,
             &[peer.to_owned()],
             Some(code),
+            &BTreeMap::from([(0x1010, 7), (0x9000, 1)]),
         )
     }
 
-    const GOOD: [&str; 3] = [
+    const GOOD: [&str; 5] = [
         "RESULT op.read status=ok instructions=900 hypercalls=2 sends=1 passes=5",
         "RESULT sample ok",
+        "KERNEL: load xen.sys base=0x1000 size=0x1000 entry=+0x1",
+        "DBG: xen: unloading after 7 hypercalls",
         "KERNEL: done status=ok",
     ];
+
+    #[test]
+    fn hypercalls_that_the_guest_did_not_count_are_noticed() {
+        let mut lines = GOOD;
+        lines[3] = "DBG: xen: unloading after 6 hypercalls";
+        let error = report(&lines, "PEER ok nonce=1", 0).verdict().unwrap_err();
+        assert!(error.to_string().contains("Some(7)"), "{error}");
+    }
 
     #[test]
     fn a_run_on_which_both_sides_agree_is_good() {

@@ -13,7 +13,9 @@ mod xen;
 
 pub use acpi::Topology;
 pub use asm::*;
-pub use cpu::{Cpu, cpu, cpu_count, cpu_number, cpu_of, current_thread, set_current_thread};
+pub use cpu::{
+    Cpu, busy_ticks, cpu, cpu_count, cpu_number, cpu_of, current_thread, set_current_thread,
+};
 pub use memmap::Range;
 pub use start::{
     BootInfo, boot_config, in_kernel_text, is_hvm, kernel_range, memory_ranges, memory_ranges_top,
