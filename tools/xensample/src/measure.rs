@@ -8,7 +8,7 @@ use kexec::{Result, info};
 pub struct Probe {
     /// Time stamp counter.
     pub clock: fn() -> u64,
-    /// Ticks of it in which the guest's processors were not halted; `None` where nobody says so.
+    /// Ticks of it in which the guest's processors ran; `None` where nobody says so.
     pub busy: Option<fn() -> u64>,
     /// Hypercalls so far, and event sends among them.
     pub hypercalls: fn() -> (u64, u64),
@@ -32,26 +32,36 @@ pub struct Cost {
 pub struct Meter {
     probe: Probe,
     begin: Cost,
+    /// Of a pass in which nothing happens.
+    overhead: Cost,
     best: Option<Cost>,
     passes: u32,
 }
 
 impl Meter {
-    /// A meter without a pass.
+    /// A meter without a pass. Measures what measuring costs.
     #[must_use]
     pub fn new(probe: Probe) -> Self {
-        let begin = Cost {
+        let nothing = Cost {
             instructions: 0,
             elapsed: 0,
             hypercalls: 0,
             sends: 0,
         };
-        Self {
+        let mut meter = Self {
             probe,
-            begin,
+            begin: nothing,
+            overhead: nothing,
             best: None,
             passes: 0,
+        };
+        for _ in 0..5 {
+            meter.begin();
+            meter.end();
         }
+        meter.overhead = meter.best.unwrap_or(nothing);
+        (meter.best, meter.passes) = (None, 0);
+        meter
     }
 
     fn now(&self) -> Cost {
@@ -74,8 +84,14 @@ impl Meter {
     pub fn end(&mut self) {
         let now = self.now();
         let cost = Cost {
-            instructions: now.instructions.wrapping_sub(self.begin.instructions),
-            elapsed: now.elapsed.wrapping_sub(self.begin.elapsed),
+            instructions: now
+                .instructions
+                .wrapping_sub(self.begin.instructions)
+                .saturating_sub(self.overhead.instructions),
+            elapsed: now
+                .elapsed
+                .wrapping_sub(self.begin.elapsed)
+                .saturating_sub(self.overhead.elapsed),
             hypercalls: now.hypercalls.wrapping_sub(self.begin.hypercalls),
             sends: now.sends.wrapping_sub(self.begin.sends),
         };

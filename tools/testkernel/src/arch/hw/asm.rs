@@ -32,8 +32,6 @@ pub fn interrupts_enabled() -> bool {
 
 /// Waits for an interrupt with interrupts on.
 pub fn halt() {
-    interrupts::disable();
-    super::cpu().halts();
     interrupts::enable_and_hlt();
 }
 

@@ -36,10 +36,6 @@ pub struct Cpu {
     pub in_dpc: AtomicBool,
     /// Ticks seen.
     pub ticks: AtomicU64,
-    /// When the CPU halted, while it is halted; else 0.
-    pub halted_since: AtomicU64,
-    /// Ticks of the time stamp counter spent halted.
-    pub halted: AtomicU64,
     /// Set when the CPU is up.
     pub online: AtomicBool,
     /// Stack pointer of the boot context, where the first swap stores it.
@@ -56,38 +52,10 @@ pub fn cpu() -> &'static Cpu {
     unsafe { &*own }
 }
 
-impl Cpu {
-    /// The CPU is about to halt; interrupts are off.
-    pub fn halts(&self) {
-        self.halted_since.store(insn::rdtsc(), Ordering::Relaxed);
-    }
-
-    /// An interrupt has come: the end of a halt, if there was one.
-    pub fn wakes(&self) {
-        let since = self.halted_since.swap(0, Ordering::Relaxed);
-        if since != 0 {
-            let span = insn::rdtsc().wrapping_sub(since);
-            self.halted.fetch_add(span, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Ticks of the time stamp counter that all CPUs together were not halted.
+/// For how long all CPUs together have run, in nanoseconds: Xen's word, so neither halts nor the time of other domains
+/// are in it. Without Xen the time stamp counter.
 pub fn busy_ticks() -> u64 {
-    let now = insn::rdtsc();
-    (0..cpu_count())
-        .map(|number| {
-            let cpu = cpu_of(number);
-            let since = cpu.halted_since.load(Ordering::Relaxed);
-            let ongoing = if since == 0 {
-                0
-            } else {
-                now.saturating_sub(since)
-            };
-            now.wrapping_sub(cpu.halted.load(Ordering::Relaxed))
-                .wrapping_sub(ongoing)
-        })
-        .fold(0, u64::wrapping_add)
+    super::xen::running(cpu_count()).unwrap_or_else(insn::rdtsc)
 }
 
 /// The CPU with that index.
@@ -137,8 +105,6 @@ pub(super) fn install(number: usize, apic_id: u32) {
         interrupt_depth: AtomicU32::new(0),
         in_dpc: AtomicBool::new(false),
         ticks: AtomicU64::new(0),
-        halted_since: AtomicU64::new(0),
-        halted: AtomicU64::new(0),
         online: AtomicBool::new(false),
         boot_sp: AtomicUsize::new(0),
     }));

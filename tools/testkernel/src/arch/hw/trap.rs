@@ -158,9 +158,6 @@ pub(super) const SPURIOUS_VECTOR: u8 = 0xff;
 
 extern "C" fn trap(frame: &mut Frame) {
     let vector = frame.vector as u8;
-    if vector >= 32 {
-        super::cpu().wakes();
-    }
     match vector {
         2 => ke::bugcheck::nmi(frame.rip),
         0..32 | 0x2c => ke::fault::exception(frame),

@@ -27,21 +27,47 @@ pub fn on_xen() -> bool {
     leaves().is_some()
 }
 
-fn hypercall(op: u64, a: u64, b: u64) -> i64 {
-    let amd = insn::cpuid(0, 0)[2] == 0x444d_4163;
+/// Whether hypercalls are made with VMMCALL; asked of the processor once, because the answer traps.
+fn amd() -> bool {
+    static VENDOR: AtomicU32 = AtomicU32::new(0);
+    if VENDOR.load(Ordering::Relaxed) == 0 {
+        VENDOR.store(insn::cpuid(0, 0)[2], Ordering::Relaxed);
+    }
+    VENDOR.load(Ordering::Relaxed) == 0x444d_4163
+}
+
+fn hypercall(op: u64, a: u64, b: u64, c: u64) -> i64 {
     let result: i64;
-    if amd {
+    if amd() {
         // SAFETY: the hypervisor was detected; the arguments point at memory of the caller.
         unsafe {
-            asm!("vmmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _);
+            asm!("vmmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _, inlateout("rdx") c => _);
         }
     } else {
         // SAFETY: as above.
         unsafe {
-            asm!("vmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _);
+            asm!("vmcall", inlateout("rax") op => result, inlateout("rdi") a => _, inlateout("rsi") b => _, inlateout("rdx") c => _);
         }
     }
     result
+}
+
+/// Nanoseconds that Xen has run the vCPUs `0..count` for; `None` without Xen.
+pub(super) fn running(count: usize) -> Option<u64> {
+    /// vcpu_op, VCPUOP_get_runstate_info.
+    const VCPU_OP: u64 = 24;
+    const GET_RUNSTATE_INFO: u64 = 4;
+    on_xen().then_some(())?;
+    let mut total = 0;
+    for vcpu in 0..count as u64 {
+        // State, entry time, then the time in each of four states, of which "running" is the first.
+        let mut info = [0u64; 6];
+        if hypercall(VCPU_OP, GET_RUNSTATE_INFO, vcpu, info.as_mut_ptr() as u64) != 0 {
+            return None;
+        }
+        total += info[2];
+    }
+    Some(total)
 }
 
 /// Ends the run: powers the domain off, or reports a crash when it failed.
@@ -50,7 +76,7 @@ pub fn shutdown(success: bool) -> ! {
     if on_xen() {
         let reason: u32 = if success { 0 } else { 3 };
         // SCHEDOP_shutdown
-        hypercall(29, 2, &raw const reason as u64);
+        hypercall(29, 2, &raw const reason as u64, 0);
     } else {
         insn::outl(0xf4, if success { 0x10 } else { 0x11 });
     }
