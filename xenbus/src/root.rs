@@ -48,8 +48,10 @@ pub enum Address {
     WorkExecutor,
     /// The store's page: rings at 0 and 1024, control words at 2048.
     StorePage,
-    /// The store's counters, u64 each, in the order of `Counters`.
+    /// The store's counters, u64 each.
     StoreCounters,
+    /// Their names, in the same order, each with a NUL after it.
+    CounterNames,
     /// Blocks of processors, one `stride` apart.
     Cpus,
     /// Not an address: how many processors.
@@ -124,13 +126,18 @@ impl Root {
         self.addresses[what as usize].load(Ordering::Acquire)
     }
 
-    /// Publishes the store.
-    pub fn set_store(&self, shared: &Shared, page: &impl RingPage) {
+    /// Publishes the store's page, mapped where it stays.
+    pub fn set_page(&self, page: &impl RingPage) {
+        self.set(Address::StorePage, core::ptr::from_ref(page.data()).addr());
+    }
+
+    /// Publishes the store's counters.
+    pub fn set_counters(&self, shared: &Shared) {
         self.set(
             Address::StoreCounters,
             core::ptr::from_ref(&shared.counters).addr(),
         );
-        self.set(Address::StorePage, core::ptr::from_ref(page.data()).addr());
+        self.set(Address::CounterNames, Counters::NAMES.as_ptr().addr());
     }
 
     /// Publishes the event channels.
@@ -171,7 +178,8 @@ mod tests {
         static ROOT: Root = Root::new();
         let rig = StoreRig::new(Xenstored::with(&[]));
         let page = TestPage::starting_at(0, 0);
-        ROOT.set_store(&rig.shared, &page);
+        ROOT.set_page(&page);
+        ROOT.set_counters(&rig.shared);
         let service = Evtchn::try_new(FakeXen::new(Options::default()), Config::default());
         let service = service.expect("memory");
         ROOT.set_events(&service);
@@ -201,5 +209,8 @@ mod tests {
         let mut counters = 0;
         Counters::default().each(|_, _| counters += 1);
         assert_eq!(root.counter_count, counters);
+        let mut names = Counters::NAMES.split_terminator('\0');
+        Counters::default().each(|name, _| assert_eq!(names.next(), Some(name)));
+        assert_eq!(names.next(), None);
     }
 }

@@ -24,9 +24,11 @@ use super::driver::Extension;
 use super::fdo::{Fdo, parameters};
 pub(super) use super::hypervisor::Line;
 use super::hypervisor::{Wires, Xen};
+use super::root::XenbusRoot;
 use crate::enumerate::{self, Children, Policy as ScanPolicy};
 use crate::evtchn::channel::Target;
 use crate::evtchn::{Channel, Config, Evtchn, Hypervisor, Kind};
+use crate::root::Address;
 use crate::store::connection::{
     ChannelPort, Connection, PARAM_STORE_EVTCHN, PARAM_STORE_PFN, event_port, page_frame,
 };
@@ -111,17 +113,25 @@ impl Bus {
 
         let ring = DpcExecutor::try_new(EXECUTOR_TAG, None)?;
         let started = start_store(&evtchn, &ring, policy, passive);
-        let connection = started.inspect_err(|_| ring.stop(passive))?;
+        let connection = started.inspect_err(|_| {
+            XenbusRoot.clear();
+            ring.stop(passive);
+        })?;
         let work = match PassiveExecutor::try_new_work_item(EXECUTOR_TAG, &fdo.as_ptr().reference())
         {
             Ok(work) => work,
             Err(status) => {
+                XenbusRoot.clear();
                 connection.stop(passive);
                 ring.stop(passive);
                 return Err(status);
             }
         };
         core::mem::forget(events);
+        XenbusRoot.set_counters(connection.client().shared());
+        XenbusRoot.set_events(&evtchn);
+        XenbusRoot.set(Address::StoreExecutor, ring.core_address());
+        XenbusRoot.set(Address::WorkExecutor, work.core_address());
         let bus = Self {
             wires,
             evtchn,
@@ -155,6 +165,7 @@ impl Bus {
     /// Takes everything down. Requests that are outstanding fail with a status; nothing waits for a daemon that is gone for longer
     /// than the policy's drain time.
     pub(super) fn stop(&self, passive: Passive) {
+        XenbusRoot.clear();
         let enumeration = self.enumeration.lock().take();
         // Dropping the handle aborts the task; its watch unregisters itself.
         drop(enumeration);
@@ -233,15 +244,11 @@ fn start_store(
         .inspect_err(|_| error!("store: the toolstack gave no page"))?;
     let port = event_port(host.get_param(PARAM_STORE_EVTCHN))
         .inspect_err(|_| error!("store: the toolstack gave no event channel"))?;
-    let page = IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?;
+    let page = StorePage(IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?);
+    XenbusRoot.set_page(&page);
     let channel = Channel::open(evtchn, Kind::Fixed { port }, Target::Future, false)?;
     info!("store: page {frame:#x}, port {port}");
-    Connection::start(
-        ring,
-        ChannelPort::new(StorePage(page), channel),
-        policy,
-        passive,
-    )
+    Connection::start(ring, ChannelPort::new(page, channel), policy, passive)
 }
 
 /// Drops what an earlier life of this domain left at the daemon, where the toolstack says that it can.

@@ -8,6 +8,7 @@
 //! | [`pdo`] | one child: identifiers, capabilities, QUERY_INTERFACE | PASSIVE_LEVEL |
 //! | [`bus`] | what exists between start and stop: interrupts, services, enumeration | PASSIVE_LEVEL |
 //! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
+//! | [`root`] | the export that leads a memory image's reader to the above | any |
 //! | [`tables`] | thunks of the interface tables | as each interface says |
 //!
 //! Nothing above this folder has unsafe code; nothing in it decides what the protocols decide.
@@ -22,6 +23,7 @@ mod fdo;
 mod hypervisor;
 mod lower;
 mod pdo;
+mod root;
 mod tables;
 
 use kexec::nt::Tag;

@@ -55,6 +55,9 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// Names, each with a NUL after it: a memory image carries its own list.
+            pub const NAMES: &str = concat!($(stringify!($name), "\0"),*);
+
             /// Names and values.
             pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
                 $(f(stringify!($name), self.$name.load(Ordering::Relaxed));)*
