@@ -5,6 +5,7 @@
 //! line counts.
 
 mod drivers;
+mod dump;
 mod faults;
 mod sample;
 
@@ -135,6 +136,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             drivers::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
+            dump::steps(&mut suite, &kernel);
         }
         Err(error) => suite.step("build: the test kernel", || Err(error)),
     }
