@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rig::{Cache, GuestConfig, Payload, Rig, RigConfig, pack};
 
 use crate::build::{self, Flavor};
-use crate::{package, setup, util};
+use crate::{dump, package, setup, util};
 
 /// How long the guest may take, restored snapshot to its last line.
 const GUEST_LIMIT: Duration = Duration::from_secs(240);
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Keep the machine after the run, until Enter is pressed
     #[arg(long)]
     keep: bool,
-    /// Write the guest's memory to FILE before it ends, for `cargo xtask dump`
+    /// Write the guest's memory to FILE in the middle of the run, for `cargo xtask dump`
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
     /// Install missing packages without asking
@@ -119,7 +119,6 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
         icount: true,
         count_hypercalls: true,
         lifetime: GUEST_LIMIT + Duration::from_secs(120),
-        ..RigConfig::default()
     };
     let mut rig = Rig::start(config)?;
     let domid = rig.create_guest(&GuestConfig {
@@ -140,6 +139,12 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
     )?;
     peer.wait_line("\"ready\"", Duration::from_secs(60))?;
     rig.unpause()?;
+    if let Some(file) = &args.dump {
+        // Now, while everything is up: the root block leads nowhere once the bus has stopped.
+        rig.wait_log("^RESULT op.bounce ", GUEST_LIMIT)?;
+        dump::take(&mut rig, file)?;
+        rig.unpause()?;
+    }
     let end = rig.wait_log("^KERNEL: (done|failed)", GUEST_LIMIT);
     let guest = rig.guest_log()?;
     let last = match end {
@@ -154,9 +159,6 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
     };
     let peer_said = peer.finish(Duration::from_secs(60))?;
     let peer_lines = peer.lines()?.to_vec();
-    if let Some(file) = &args.dump {
-        rig.dump_guest(file)?;
-    }
     let versions = rig.dom0_ok("xl info | grep -E '^xen_version|^xen_extra|^xen_caps'")?;
     if args.keep {
         eprintln!(
