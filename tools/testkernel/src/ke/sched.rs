@@ -395,6 +395,10 @@ pub(crate) fn set_affinity(mask: u64) -> u64 {
 /// The clock's part: counts down the slice of the running thread.
 pub(crate) fn clock() {
     let thread = thread::current();
+    // An idle CPU is told when there is something to run.
+    if thread.stack_bounds().0 == 0 {
+        return;
+    }
     if thread.quantum.fetch_sub(1, Ordering::Relaxed) <= 1 {
         kick(arch::cpu_number());
     }
