@@ -108,7 +108,7 @@ impl Fdo {
                     bus: SpinLock::new(None),
                     children: SpinLock::new(Vec::new(TAG)),
                     usage: AtomicU32::new(0),
-                references: References::default(),
+                    references: References::default(),
                 }))
             },
         )?;
