@@ -80,7 +80,8 @@ unsafe fn take(text: *mut u16, list: bool) -> Result<WideText> {
         return Err(Status::NOT_SUPPORTED);
     }
     let mut taken = WideText(text, 0);
-    let mut previous = 1;
+    // An empty list may be a single NUL: nothing behind it is read.
+    let mut previous = 0;
     loop {
         // SAFETY: at or before the terminator, so inside the block.
         let unit = unsafe { text.wrapping_add(taken.1).read() };
