@@ -89,15 +89,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     report.verdict()
 }
 
-/// The guest's payload: the four images, the registry of their INFs and `boot`.
+/// The guest's payload: the four images, the registry of their INFs with more lines of `registry`, and `boot`.
 ///
 /// # Errors
 ///
 /// An image or INF is missing.
-pub(crate) fn payload(flavor: Flavor, boot: &str) -> Result<Payload> {
+pub(crate) fn payload(flavor: Flavor, boot: &str, registry: &str) -> Result<Payload> {
     let mut payload = Payload::new()
         .boot(boot)
-        .registry(&package::rig_registry()?);
+        .registry(&(package::rig_registry()? + registry));
     for name in build::IMAGES {
         let file = format!("{name}.sys");
         payload = payload.driver(&file, util::read(&flavor.dir().join(&file))?);
@@ -112,7 +112,7 @@ pub(crate) fn payload(flavor: Flavor, boot: &str) -> Result<Payload> {
 /// The rig cannot start, or the run does not come to its end.
 pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Report> {
     let begin = Instant::now();
-    let image = pack(&util::read(kernel)?, &payload(args.flavor(), SAMPLE)?)?;
+    let image = pack(&util::read(kernel)?, &payload(args.flavor(), SAMPLE, "")?)?;
     let config = RigConfig {
         cache: Cache::new().with_progress(progress(begin)),
         hvm: args.hvm,

@@ -131,6 +131,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                     "rig",
                     "--features",
                     "rig-tests",
+                    "--",
+                    // One of them holds the rig in a process of its own.
+                    "--test-threads=1",
                 ])
             });
             drivers::steps(&mut suite, &kernel);

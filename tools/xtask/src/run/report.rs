@@ -47,6 +47,8 @@ pub(crate) struct Report {
     peer_code: Option<i32>,
     /// Hypercalls that xen.sys says it made when it was unloaded, and those counted in its image from outside the guest.
     hypercalls: (Option<u64>, Option<u64>),
+    /// What became of opening each device from user mode: driver, device, status.
+    creates: Vec<String>,
     verifier: Vec<String>,
 }
 
@@ -156,6 +158,11 @@ impl Report {
                     .and_then(|rest| rest.split_whitespace().next()?.parse().ok()),
                 xen_image(guest).map(|image| outside.range(image).map(|(_, count)| count).sum()),
             ),
+            creates: guest
+                .iter()
+                .filter_map(|line| line.strip_prefix("RESULT create "))
+                .map(str::to_owned)
+                .collect(),
             verifier: guest
                 .iter()
                 .filter(|line| line.starts_with("VERIFIER:"))
@@ -174,6 +181,13 @@ impl Report {
     /// A plain result of the guest.
     pub(crate) fn result(&self, key: &str) -> Option<&str> {
         self.results.get(key).map(String::as_str)
+    }
+
+    /// Whether an open from user mode was tried on a device of `driver`.
+    pub(crate) fn tried_to_open(&self, driver: &str) -> bool {
+        self.creates
+            .iter()
+            .any(|line| line.split(' ').next() == Some(driver))
     }
 
     /// The report as JSON.
@@ -205,6 +219,9 @@ impl Report {
                 "the sample child says: {}",
                 self.result("sample").unwrap_or("nothing")
             );
+        }
+        if let Some(open) = self.creates.iter().find(|line| !line.contains(" 0xc0")) {
+            bail!("a device opens from user mode: {open}");
         }
         let (inside, outside) = self.hypercalls;
         if inside.is_none() || inside != outside {
@@ -321,6 +338,14 @@ mod tests {
             (900, 2, 1)
         );
         assert!(report.to_string().contains("Xen 4.17.7"));
+    }
+
+    #[test]
+    fn a_device_that_opens_from_user_mode_is_noticed() {
+        let mut lines = vec!["RESULT create xenbus XENBUS\\VEN_XP&DEV_SAMPLE\\_ 0x00000000"];
+        lines.extend(GOOD);
+        let error = report(&lines, "PEER ok nonce=1", 0).verdict().unwrap_err();
+        assert!(error.to_string().contains("user mode"), "{error}");
     }
 
     #[test]

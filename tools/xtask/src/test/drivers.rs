@@ -157,7 +157,7 @@ fn caught(kernel: &Path, folder: &Path, name: &str, rule: &str, call: &str) -> R
 
 /// The whole package on a machine that is not Xen's: everything loads, nothing attaches, the machine comes up.
 fn off_xen(kernel: &Path, vcpus: u32) -> Result<()> {
-    let payload = run::payload(Flavor::Free, "pnp=1\npnp_wait=500\n")?;
+    let payload = run::payload(Flavor::Free, "pnp=1\npnp_wait=500\n", "")?;
     let lines = run_plain(kernel, &payload, vcpus)?;
     let last = last_line(&lines)?;
     ensure!(last.starts_with("KERNEL: done status=ok"), "{last}");

@@ -31,7 +31,7 @@ fn live_bus(kernel: &Path) -> Result<()> {
         cache: Cache::new(),
         ..RigConfig::default()
     })?;
-    let image = pack(&util::read(kernel)?, &run::payload(Flavor::Free, BOOT)?)?;
+    let image = pack(&util::read(kernel)?, &run::payload(Flavor::Free, BOOT, "")?)?;
     let domid = rig.create_guest(&GuestConfig {
         vcpus: CPUS,
         paused: true,

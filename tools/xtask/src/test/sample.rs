@@ -38,6 +38,12 @@ fn sample(args: &Args, kernel: &Path) -> Result<()> {
             "no operation {name} in the report"
         );
     }
+    for driver in ["xenbus", "XENFILT", "xensample"] {
+        ensure!(
+            report.tried_to_open(driver),
+            "no open of a device of {driver} was tried"
+        );
+    }
     let read = report
         .operation("read")
         .map_or((0, 0), |read| (read.sends, read.passes));
