@@ -57,7 +57,7 @@ unsafe extern "C" fn DllInitialize(registry_path: *const UNICODE_STRING) -> NtSt
 #[unsafe(no_mangle)]
 extern "C" fn DllUnload() -> NtStatus {
     if state::live().is_ok() {
-        let calls = super::state::COUNTER.snapshot().total();
+        let calls = state::COUNTER.snapshot().total();
         kexec::info!("xen: unloading after {calls} hypercalls");
         log::set_sink(None);
         state::stop();
