@@ -68,6 +68,8 @@ pub struct Evtchn<H: Hypervisor + Machine> {
     enabled: AtomicBool,
     /// The hypervisor may still write to its pages: they are never freed.
     keep_pages: AtomicBool,
+    /// Not yet given back by [`release`](Self::release).
+    held: AtomicBool,
 }
 
 impl<H: Hypervisor + Machine> Evtchn<H> {
@@ -76,11 +78,12 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
     /// # Errors
     /// `NO_MEMORY`.
     pub fn try_new(host: H, config: Config) -> Result<Arc<Self>> {
-        let (abi, states) = Abi::choose(&host, config.fifo)?;
         let mut cpus = Vec::new(TAG);
         for _ in 0..host.max_cpus() {
             cpus.try_push(Cpu::default())?;
         }
+        // Last: from here on the hypervisor may write to pages, and only `drop` knows how to end it.
+        let (abi, states) = Abi::choose(&host, config.fifo)?;
         Arc::try_new(
             TAG,
             Self {
@@ -92,6 +95,7 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
                 epoch: AtomicU32::new(0),
                 enabled: AtomicBool::new(false),
                 keep_pages: AtomicBool::new(false),
+                held: AtomicBool::new(true),
             },
         )
     }
@@ -178,22 +182,29 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
     }
 
     /// Ends delivery. Vectors cannot be taken back: an interrupt may still come.
+    ///
+    /// May be called again, to wait again for whoever is inside.
     pub fn disable(&self) {
-        if !self.enabled.swap(false, Ordering::SeqCst) {
-            return;
+        if self.enabled.load(Ordering::SeqCst) {
+            // While interrupts are still served: a level-triggered line that nobody serves would
+            // interrupt for ever.
+            let _ = self.host.set_param(PARAM_CALLBACK_IRQ, 0);
         }
-        let _ = self.host.set_param(PARAM_CALLBACK_IRQ, 0);
+        self.enabled.store(false, Ordering::SeqCst);
         for cpu in (0..).take(self.cpus.len()) {
             // Whoever was inside is out once the lock was ours.
             self.host.with_interrupt_lock(cpu, &mut || {});
         }
     }
 
-    /// Gives the ABI back: after [`disable`](Self::disable), with every channel closed.
+    /// Gives the ABI back: after [`disable`](Self::disable), with every channel closed. Once.
     ///
     /// The FIFO ABI needs a reset, or the hypervisor would go on writing to pages that are about to be
     /// freed.
     pub fn release(&self) {
+        if !self.held.swap(false, Ordering::SeqCst) {
+            return;
+        }
         if self.channels() != 0 {
             kexec::error!("evtchn: {} channels outstanding", self.channels());
         }
@@ -405,6 +416,8 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
 
 impl<H: Hypervisor + Machine> Drop for Evtchn<H> {
     fn drop(&mut self) {
+        // A service that never got its memory.
+        self.release();
         if self.keep_pages.load(Ordering::SeqCst) {
             kexec::error!("evtchn: pages kept, the hypervisor did not give them back");
             core::mem::forget(core::mem::replace(&mut self.abi, Abi::TwoLevel));
