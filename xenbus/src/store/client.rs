@@ -224,7 +224,10 @@ impl<T> Call<T> {
 
     /// Lets the request run its course without anyone waiting; its error is lost.
     pub fn detach(mut self) {
-        self.state = CallState::Finished;
+        let state = core::mem::replace(&mut self.state, CallState::Finished);
+        if let CallState::Waiting(request) = state {
+            drop(request.waker().take());
+        }
     }
 }
 
@@ -238,7 +241,11 @@ impl<T> Future for Call<T> {
             CallState::Waiting(request) => {
                 request.waker().register(cx.waker());
                 match request.take_result() {
-                    Some(result) => result,
+                    Some(result) => {
+                        // A watch keeps its request.
+                        drop(request.waker().take());
+                        result
+                    }
                     None => return Poll::Pending,
                 }
             }
@@ -254,6 +261,8 @@ impl<T> Drop for Call<T> {
     fn drop(&mut self) {
         if let CallState::Waiting(request) = &self.state {
             request.orphan();
+            // Whoever waited may have to go before the reply comes.
+            drop(request.waker().take());
         }
     }
 }
@@ -274,6 +283,8 @@ impl Watch {
     /// # Errors
     /// The daemon's refusal to register it again after a reconnection.
     pub async fn changed(&mut self) -> Result {
+        let node = self.node.clone();
+        let _waiting = Waiting(&node);
         core::future::poll_fn(|cx| {
             self.node.waker().register(cx.waker());
             if let Some(status) = self.node.refused() {
@@ -318,6 +329,15 @@ impl Watch {
         request
             .claim(Kind::WATCH, Kind::UNWATCH, true)
             .then_some(request)
+    }
+}
+
+/// A wait for a fire: leaves no waker behind, however it ends.
+struct Waiting<'a>(&'a Node);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        drop(self.0.waker().take());
     }
 }
 

@@ -181,6 +181,7 @@ impl Connection {
         if block_on(passive, self.task).is_err() {
             kexec::error!("store: no memory to wait for the task, it is cancelled");
         }
+        shared.forget_task();
         shared.delivery.stop(passive);
         let live = shared.watches.live();
         if live != 0 {

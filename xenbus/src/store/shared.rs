@@ -139,6 +139,11 @@ impl Shared {
         self.kick.poll_notified(cx)
     }
 
+    /// The task is gone: gives back its waker, which a client that outlives the connection would keep.
+    pub(super) fn forget_task(&self) {
+        self.kick.notify();
+    }
+
     /// Queues a request and kicks the task.
     ///
     /// # Errors

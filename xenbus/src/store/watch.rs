@@ -41,6 +41,9 @@ pub struct Node {
     generation: u32,
     fires: AtomicU32,
     queued: AtomicBool,
+    /// Told by a callback: known without `target`, which is locked for the time of the call, and the
+    /// call may run the store task on the same processor.
+    calls: bool,
     waker: AtomicWaker,
     /// Held while the owner is told, so that removal waits for a call in progress.
     target: SpinLock<Target>,
@@ -71,9 +74,12 @@ impl Node {
     /// Something changed.
     pub fn fire(&self) -> Fired {
         self.fires.fetch_add(1, Ordering::Release);
+        if self.calls {
+            return self.needs_delivery();
+        }
         let target = self.target.lock();
         match &*target {
-            Target::Gone => Fired::Done,
+            Target::Gone | Target::Call(_) => Fired::Done,
             Target::Future => {
                 drop(target);
                 self.waker.wake();
@@ -83,7 +89,6 @@ impl Node {
                 (callback.call)(callback, Ok(&[]));
                 Fired::Done
             }
-            Target::Call(_) => self.needs_delivery(),
         }
     }
 
@@ -108,7 +113,7 @@ impl Node {
     /// The daemon refused the watch: it is dead, its owner is told once.
     pub fn refuse(&self, status: Status) -> Fired {
         *self.refused.lock() = Some(status);
-        if matches!(*self.target.lock(), Target::Signal(_)) {
+        if !self.calls && matches!(*self.target.lock(), Target::Signal(_)) {
             return Fired::Done;
         }
         self.fire()
@@ -195,6 +200,7 @@ impl Watches {
                 generation: table.generation,
                 fires: AtomicU32::new(0),
                 queued: AtomicBool::new(false),
+                calls: matches!(target, Target::Call(_)),
                 waker: AtomicWaker::new(),
                 target: SpinLock::new(target),
                 refused: SpinLock::new(None),
