@@ -51,7 +51,7 @@ pub type Release = unsafe extern "C" fn(this: *mut Interface);
 pub type Open = unsafe extern "C" fn(
     this: *mut Interface,
     kind: u32,
-    function: ServiceRoutine,
+    function: Option<ServiceRoutine>,
     argument: *mut c_void,
     slot0: u64,
     slot1: u64,

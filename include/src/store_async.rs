@@ -147,7 +147,7 @@ pub type WatchAdd = unsafe extern "C" fn(
     this: *mut Interface,
     path: *const u8,
     path_length: u32,
-    callback: WatchCallback,
+    callback: Option<WatchCallback>,
     context: *mut c_void,
     handle: *mut *mut WatchHandle,
 ) -> NtStatus;

@@ -106,7 +106,7 @@ impl Events {
             (self.table.open)(
                 self.this(),
                 kind,
-                delivered,
+                Some(delivered),
                 context.cast(),
                 slot0,
                 slot1,

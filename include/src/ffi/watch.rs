@@ -67,7 +67,7 @@ impl<'a> Registration<'a> {
                 bus.this(),
                 path.as_ptr(),
                 length,
-                fired,
+                Some(fired),
                 context,
                 &raw mut handle,
             )

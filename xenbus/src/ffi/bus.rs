@@ -175,6 +175,13 @@ impl Bus {
             connection.stop(passive);
         }
         self.ring.stop(passive);
+        let stale = self.evtchn.channels();
+        if stale != 0 {
+            // Their ports are not theirs any more, and the last close may come at DISPATCH_LEVEL.
+            error!("evtchn: {stale} channels outstanding at the stop, the service is leaked");
+            self.evtchn.suspended();
+            core::mem::forget(self.evtchn.clone());
+        }
         drop(Events {
             wires: &self.wires,
             evtchn: &self.evtchn,
@@ -225,8 +232,10 @@ struct Events<'a> {
 
 impl Drop for Events<'_> {
     fn drop(&mut self) {
+        self.evtchn.disable();
         self.wires.link().cut();
-        // Takes the lock of every interrupt: no routine is inside afterwards. The flush says the same of the DPCs.
+        // Again, for the lock of every interrupt: nobody found the service before the cut and is still inside. The flush says
+        // the same of the DPCs.
         self.evtchn.disable();
         flush_dpcs(self.passive);
         self.evtchn.release();

@@ -38,6 +38,9 @@ const NOT_DISABLEABLE: usize = 0x20;
 /// Removable, of DEVICE_CAPABILITIES.
 const REMOVABLE: u32 = 1 << 4;
 
+/// Milliseconds that a stop waits for calls of children to return.
+const STRAGGLERS: u32 = 10_000;
+
 /// Path of our service key, from DriverEntry.
 static SERVICE_KEY: SpinLock<Option<WString>> = SpinLock::new(None);
 
@@ -162,8 +165,9 @@ impl Fdo {
         match irp.major() {
             mj::PNP if irp.minor() == mn::REMOVE_DEVICE => {
                 let passive = Passive::assert();
-                self.remove_children(passive);
                 self.stop(passive);
+                // Nobody makes children any more.
+                self.remove_children(passive);
                 self.remove.release_and_wait(guard, passive);
                 let interface = self.interface.lock().take();
                 // Before the request goes down: the PCI device may be gone when it comes back.
@@ -221,9 +225,7 @@ impl Fdo {
             | mn::CANCEL_REMOVE_DEVICE
             | mn::SURPRISE_REMOVAL => {
                 if irp.minor() == mn::SURPRISE_REMOVAL {
-                    self.each_child(|_, pdo| {
-                        pdo.mark_missing();
-                    });
+                    self.each_child(|_, pdo| pdo.parent_gone());
                 }
                 irp.set(0, irp.information());
                 irp.skip_to(self.lower)
@@ -298,6 +300,16 @@ impl Fdo {
         let bus = self.bus.lock().take();
         if let Some(bus) = bus {
             bus.stop(passive);
+            // Calls of children that are still inside fail soon; the last reference must go here, at PASSIVE_LEVEL.
+            let mut left = STRAGGLERS;
+            while Arc::count(&bus) > 1 && left > 0 {
+                kexec::nt::delay(passive, Duration::from_millis(1));
+                left -= 1;
+            }
+            if left == 0 {
+                error!("xenbus: a child does not return, what it uses is leaked");
+                core::mem::forget(bus);
+            }
         }
     }
 
@@ -331,11 +343,13 @@ impl Fdo {
         }
         let list = (|| {
             let mut objects = Vec::new(TAG);
-            for child in &*self.snapshot()? {
-                if let Extension::Pdo(pdo) = child.state() {
-                    if pdo.report() {
-                        objects.try_push(child.as_ptr())?;
-                    }
+            // Locked until `relations` has referenced them.
+            let children = self.children.lock();
+            for child in &*children {
+                if let Extension::Pdo(pdo) = child.state()
+                    && pdo.report()
+                {
+                    objects.try_push(child.as_ptr())?;
                 }
             }
             relations(&objects)
@@ -347,16 +361,9 @@ impl Fdo {
         irp.forward_and_wait(self.lower, passive).complete()
     }
 
-    fn snapshot(&self) -> Result<Vec<Device<Extension>>> {
-        self.children.lock().try_clone()
-    }
-
-    /// Calls `f` for every child, without a lock.
+    /// Calls `f` for every child with the list locked, at DISPATCH_LEVEL: whoever deletes a child takes it off the list first.
     pub(super) fn each_child(&self, mut f: impl FnMut(Device<Extension>, &Pdo)) {
-        let Ok(children) = self.snapshot() else {
-            return;
-        };
-        for child in &*children {
+        for child in &*self.children.lock() {
             if let Extension::Pdo(pdo) = child.state() {
                 f(*child, pdo);
             }
@@ -390,15 +397,24 @@ impl Fdo {
 
     /// A child's class is gone from the store.
     pub(super) fn lose_child(&self, class: &str, passive: Passive) {
-        self.each_child(|child, pdo| {
-            if pdo.class() == class && pdo.mark_missing() {
-                info!("xenbus: child {class} disappeared");
-                if pdo.reap() {
-                    self.forget_child(child);
-                    child.delete(passive);
+        let lost = self
+            .children
+            .lock()
+            .iter()
+            .find_map(|child| match child.state() {
+                Extension::Pdo(pdo) if pdo.class() == class && pdo.mark_missing() => {
+                    Some((*child, child.as_ptr().reference()))
                 }
-            }
-        });
+                _ => None,
+            });
+        let Some((child, _held)) = lost else { return };
+        info!("xenbus: child {class} disappeared");
+        if let Extension::Pdo(pdo) = child.state()
+            && pdo.reap()
+        {
+            self.forget_child(child);
+            child.delete(passive);
+        }
     }
 
     /// Takes a child that is being deleted off the list.
@@ -410,13 +426,19 @@ impl Fdo {
 
     /// Deletes the children that the PnP manager is done with; one that was surprise-removed goes with its own REMOVE_DEVICE.
     fn remove_children(&self, passive: Passive) {
-        self.each_child(|child, pdo| {
-            pdo.mark_missing();
-            if pdo.retire() {
-                self.forget_child(child);
-                child.delete(passive);
+        loop {
+            let (child, _held) = {
+                let mut children = self.children.lock();
+                let Some(child) = children.pop() else { return };
+                (child, child.as_ptr().reference())
+            };
+            if let Extension::Pdo(pdo) = child.state() {
+                pdo.parent_gone();
+                if pdo.retire() {
+                    child.delete(passive);
+                }
             }
-        });
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use kexec::nt::SpinLock;
 use kexec::nt::wdm::{
     BUS_QUERY_COMPATIBLE_IDS, BUS_QUERY_DEVICE_ID, BUS_QUERY_HARDWARE_IDS, BUS_QUERY_INSTANCE_ID,
-    Capabilities, Device, DeviceRef, Driver, Irp, QueryInterface, mj, mn, relations, wide_string,
+    Capabilities, Device, DeviceRef, Driver, Irp, QueryInterface, invalidate_bus_relations, mj, mn,
+    relations, wide_string,
 };
 use kexec::{Passive, Result, Status, info};
 
@@ -69,6 +70,8 @@ pub(super) struct Pdo {
     state: AtomicU8,
     missing: AtomicBool,
     surprise_removed: AtomicBool,
+    /// PnP has had an answer without this child, or its parent is gone.
+    told: AtomicBool,
 }
 
 impl Pdo {
@@ -94,6 +97,7 @@ impl Pdo {
                     state: AtomicU8::new(PRESENT),
                     missing: AtomicBool::new(false),
                     surprise_removed: AtomicBool::new(false),
+                    told: AtomicBool::new(false),
                 }))
             },
         )?;
@@ -116,13 +120,21 @@ impl Pdo {
 
     /// The PnP manager is about to hear of the child; `false` when it must not.
     pub(super) fn report(&self) -> bool {
-        if self.is_missing() || self.state.load(Ordering::Acquire) == DELETED {
+        if self.is_missing() {
+            // This answer leaves it out.
+            self.told.store(true, Ordering::Release);
             return false;
         }
-        let _ = self
-            .state
-            .compare_exchange(PRESENT, REPORTED, Ordering::AcqRel, Ordering::Acquire);
-        true
+        let was =
+            self.state
+                .compare_exchange(PRESENT, REPORTED, Ordering::AcqRel, Ordering::Acquire);
+        was != Err(DELETED)
+    }
+
+    /// The parent goes away: no answer will leave the child out any more.
+    pub(super) fn parent_gone(&self) {
+        self.mark_missing();
+        self.told.store(true, Ordering::Release);
     }
 
     /// Takes a missing child that PnP never heard of; the caller deletes the object.
@@ -273,6 +285,9 @@ impl Pdo {
             }
             mn::EJECT => {
                 self.mark_missing();
+                if let Extension::Fdo(fdo) = self.fdo.state() {
+                    invalidate_bus_relations(fdo.pdo());
+                }
                 irp.complete_with(0)
             }
             _ => irp.complete(),
@@ -295,7 +310,9 @@ impl Pdo {
     }
 
     fn remove(&self, device: Device<Extension>, irp: Irp, passive: Passive) -> i32 {
-        if !self.is_missing() {
+        // PnP still lists it until an answer has left it out.
+        if !(self.is_missing() && self.told.load(Ordering::Acquire)) {
+            self.surprise_removed.store(false, Ordering::Release);
             self.state.store(REPORTED, Ordering::Release);
             return irp.complete_with(0);
         }

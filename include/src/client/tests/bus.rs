@@ -263,10 +263,13 @@ unsafe extern "C" fn watch_add(
     this: *mut Interface,
     path: *const u8,
     path_length: u32,
-    callback: WatchCallback,
+    callback: Option<WatchCallback>,
     context: *mut c_void,
     handle: *mut *mut WatchHandle,
 ) -> NtStatus {
+    let Some(callback) = callback else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     // SAFETY: called through the table.
     let bus = unsafe { bus(this) };
     // SAFETY: the path's bytes.

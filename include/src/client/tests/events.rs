@@ -127,12 +127,15 @@ unsafe extern "C" fn release(this: *mut Interface) {
 unsafe extern "C" fn open(
     this: *mut Interface,
     kind: u32,
-    function: ServiceRoutine,
+    function: Option<ServiceRoutine>,
     argument: *mut c_void,
     slot0: u64,
     slot1: u64,
     slot2: u64,
 ) -> *mut Channel {
+    let Some(function) = function else {
+        return ptr::null_mut();
+    };
     // SAFETY: called through the table.
     let mut state = unsafe { events(this) }.lock();
     if core::mem::take(&mut state.refuse) {

@@ -174,7 +174,7 @@ pub fn wide_string<'a>(
 /// Out of memory.
 ///
 /// # IRQL
-/// PASSIVE_LEVEL.
+/// <= DISPATCH_LEVEL.
 pub fn relations(objects: &[DevicePtr]) -> Result<usize> {
     let size = size_of::<DEVICE_RELATIONS>() + objects.len() * size_of::<usize>();
     // SAFETY: callable at this level; the size is not zero.

@@ -75,7 +75,7 @@ fn index_of(group: u16, number: u8) -> Option<u32> {
 unsafe extern "C" fn open(
     this: *mut Interface,
     kind: u32,
-    function: ServiceRoutine,
+    function: Option<ServiceRoutine>,
     argument: *mut c_void,
     slot0: u64,
     slot1: u64,
@@ -92,7 +92,7 @@ unsafe extern "C" fn open(
             bus.evtchn(),
             kind,
             auto_mask,
-            function as usize,
+            function.map_or(0, |function| function as usize),
             argument as usize,
         )?;
         handle(channel)

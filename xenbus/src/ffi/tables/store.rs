@@ -66,6 +66,9 @@ unsafe fn give(data: Result<Vec<u8>>, out: *mut *mut c_char) -> NtStatus {
         Ok(data) => data,
         Err(status) => return status.raw(),
     };
+    if out.is_null() {
+        return Status::INVALID_PARAMETER.raw();
+    }
     // SAFETY: callable at <= DISPATCH_LEVEL; two NULs at least, so not empty.
     let block =
         unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, data.len(), BUFFER) }.cast::<u8>();
@@ -189,6 +192,9 @@ unsafe extern "C" fn transaction_start(
     this: *mut Interface,
     out: *mut *mut RawTransaction,
 ) -> NtStatus {
+    if out.is_null() {
+        return Status::INVALID_PARAMETER.raw();
+    }
     // SAFETY: the table's contract.
     let started = unsafe { with(this, |store| handle(store.transaction_start()?)) };
     let (status, transaction) = started.map_or_else(
@@ -226,7 +232,7 @@ unsafe extern "C" fn watch_add(
     event: *mut store::KEvent,
     out: *mut *mut RawWatch,
 ) -> NtStatus {
-    if event.is_null() {
+    if event.is_null() || out.is_null() {
         return Status::INVALID_PARAMETER.raw();
     }
     // SAFETY: the table's contract.

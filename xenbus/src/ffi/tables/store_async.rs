@@ -5,13 +5,15 @@ use core::ffi::c_void;
 use core::mem::size_of;
 use core::ptr;
 
+use kexec::nt::Box;
 use kexec::{Result, Status};
 use xenbus_interface::store_async::{
     AsyncStoreV1, Completion, Request, RequestHandle, WatchCallback, WatchHandle,
 };
 use xenbus_interface::{Interface, NtStatus};
 
-use super::{acquire, bus, bytes, fdo, handle, release, take};
+use super::super::TAG;
+use super::{acquire, bus, bytes, fdo, release, take};
 use crate::facade::store_async::{self, LiveWatch, Operation, Pending};
 use crate::store::request::Callback;
 
@@ -97,6 +99,9 @@ unsafe fn try_submit(
 ) -> Result<*mut RequestHandle> {
     // SAFETY: by the contract.
     let bus = unsafe { bus(this)? };
+    if request.is_null() {
+        return Err(Status::INVALID_PARAMETER);
+    }
     // SAFETY: by the contract: at least its size is there.
     let size = unsafe { (*request).size } as usize;
     if size < size_of::<Request>() {
@@ -119,27 +124,20 @@ unsafe fn try_submit(
         routine: routine as usize,
         context: context as usize,
     });
-    match store_async::submit(&bus.client(), operation, callback)? {
-        Some(pending) => handle_or_close(pending),
-        None => Ok(ptr::null_mut()),
-    }
-}
-
-fn handle_or_close(pending: Pending) -> Result<*mut RequestHandle> {
-    // Without memory for the handle nobody could close the request, so it is closed here.
-    let mut pending = Some(pending);
-    let place = kexec::nt::Box::try_new(super::TAG, None::<Pending>);
-    match place {
-        Ok(mut place) => {
-            *place = pending.take();
+    // Made before anything can be called back: a failure status promises that nothing will be.
+    let place = match completion {
+        Some(_) => Some(Box::try_new(TAG, None::<Pending>)?),
+        None => None,
+    };
+    match (
+        store_async::submit(&bus.client(), operation, callback)?,
+        place,
+    ) {
+        (Some(pending), Some(mut place)) => {
+            *place = Some(pending);
             Ok(place.into_raw().as_ptr().cast())
         }
-        Err(status) => {
-            if let Some(pending) = pending {
-                pending.close();
-            }
-            Err(status)
-        }
+        _ => Ok(ptr::null_mut()),
     }
 }
 
@@ -154,10 +152,13 @@ unsafe extern "C" fn watch_add(
     this: *mut Interface,
     path: *const u8,
     path_length: u32,
-    callback: WatchCallback,
+    callback: Option<WatchCallback>,
     context: *mut c_void,
     out: *mut *mut WatchHandle,
 ) -> NtStatus {
+    let (Some(callback), false) = (callback, out.is_null()) else {
+        return Status::INVALID_PARAMETER.raw();
+    };
     // SAFETY: the table's contract.
     let added = unsafe { bus(this) }.and_then(|bus| {
         // SAFETY: the table's contract.
@@ -167,7 +168,10 @@ unsafe extern "C" fn watch_add(
             routine: callback as usize,
             context: context as usize,
         };
-        handle(store_async::watch_add(&bus.client(), path, callback)?)
+        // As in `try_submit`.
+        let mut place = Box::try_new(TAG, None::<LiveWatch>)?;
+        *place = Some(store_async::watch_add(&bus.client(), path, callback)?);
+        Ok(place.into_raw().as_ptr().cast())
     });
     match added {
         Ok(watch) => {
@@ -181,7 +185,7 @@ unsafe extern "C" fn watch_add(
 
 unsafe extern "C" fn watch_remove(_this: *mut Interface, watch: *mut WatchHandle) {
     // SAFETY: the table's contract: a handle of `watch_add`, removed once.
-    if let Some(watch) = unsafe { take::<LiveWatch, _>(watch) } {
+    if let Some(Some(watch)) = unsafe { take::<Option<LiveWatch>, _>(watch) } {
         watch.remove();
     }
 }
