@@ -9,11 +9,12 @@ use super::Suite;
 use crate::run::{self, Args};
 
 /// Name, vCPUs, HVM, checked.
-const RUNS: [(&str, u32, bool, bool); 4] = [
+const RUNS: [(&str, u32, bool, bool); 5] = [
     ("sample: PVH, 1 vCPU", 1, false, false),
     ("sample: PVH, 4 vCPUs", 4, false, false),
     ("sample: PVH, 4 vCPUs, checked drivers", 4, false, true),
     ("sample: HVM, 1 vCPU", 1, true, false),
+    ("sample: HVM, 4 vCPUs", 4, true, false),
 ];
 
 pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
