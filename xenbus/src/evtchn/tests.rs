@@ -285,6 +285,58 @@ fn pages_that_a_failing_reset_leaves_with_the_hypervisor_are_never_freed() {
 }
 
 #[test]
+fn a_service_that_finds_no_memory_frees_no_page_that_the_hypervisor_knows() {
+    let session = kexec::nt::sys::fake::boot();
+    for n in 0.. {
+        let xen = FakeXen::new(Options::default());
+        session.fail_alloc(Some(n));
+        let service = Evtchn::try_new(xen.clone(), Config::default());
+        let pending = session.fail_pending();
+        session.fail_alloc(None);
+        let Ok(service) = service else {
+            assert_eq!(xen.pages_in_use(), 0, "allocation {n}");
+            continue;
+        };
+        drop(service);
+        assert_eq!(xen.pages_in_use(), 0, "allocation {n}");
+        if pending {
+            assert!(n > 2, "{n} failures were seen");
+            break;
+        }
+    }
+}
+
+#[test]
+fn giving_back_happens_once() {
+    let (xen, service) = start(Options::default(), true);
+    service.disable();
+    service.release();
+    service.release();
+    drop(service);
+    let resets = xen.state().calls.iter().filter(|&&c| c == "reset").count();
+    assert_eq!(resets, 1);
+}
+
+#[test]
+fn disabling_again_waits_again_for_whoever_is_inside() {
+    let (xen, service) = start(Options::default(), true);
+    service.disable();
+    let (done, waited) = std::sync::mpsc::channel();
+    let mut thread = None;
+    xen.with_interrupt_lock(0, &mut || {
+        let (again, done) = (service.clone(), done.clone());
+        thread = Some(std::thread::spawn(move || {
+            again.disable();
+            done.send(()).expect("heard");
+        }));
+        let early = waited.recv_timeout(std::time::Duration::from_millis(50));
+        assert!(early.is_err(), "it did not wait");
+    });
+    waited.recv().expect("it ends");
+    thread.take().expect("spawned").join().expect("no panic");
+}
+
+#[test]
 fn an_array_that_cannot_grow_fails_the_open_and_closes_the_port() {
     let (xen, service) = start(
         Options {

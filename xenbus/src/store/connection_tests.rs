@@ -171,6 +171,101 @@ fn a_watch_that_the_daemon_fires_wakes_its_waiter() {
 }
 
 #[test]
+fn a_client_that_outlives_the_connection_keeps_no_task_from_ending() {
+    for _ in 0..20 {
+        let mut machine = machine();
+        let mut kept = None;
+        machine
+            .run(Policy::default(), |_, connection| {
+                let client = connection.client().clone();
+                kept = Some(client.clone());
+                let mut watch = block_on(Passive::assert(), client.watch(path("name")))??;
+                block_on(Passive::assert(), watch.changed())??;
+                Ok(())
+            })
+            .expect("served");
+        drop(kept);
+        assert_eq!(machine.session.leaks(), [""; 0]);
+    }
+}
+
+/// A waker, and how many refer to it.
+fn counted() -> (std::sync::Arc<Silent>, core::task::Waker) {
+    let silent = std::sync::Arc::new(Silent);
+    (silent.clone(), silent.into())
+}
+
+struct Silent;
+
+impl std::task::Wake for Silent {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+#[test]
+fn a_call_or_wait_that_is_dropped_keeps_nothing_of_its_caller() {
+    let _session = kexec::nt::sys::fake::boot();
+    let shared = Shared::new(Delivery::try_new().expect("memory"), 1);
+    let client = Client::new(Arc::try_new(TAG, shared).expect("memory"));
+    let (silent, waker) = counted();
+    let mut cx = Context::from_waker(&waker);
+    let before = std::sync::Arc::strong_count(&silent);
+
+    let mut call = core::pin::pin!(Some(client.read(None, path("name"))));
+    let waiting = call.as_mut().as_pin_mut().expect("there");
+    assert!(waiting.poll(&mut cx).is_pending());
+    assert_eq!(std::sync::Arc::strong_count(&silent), before + 1);
+    call.set(None);
+    assert_eq!(std::sync::Arc::strong_count(&silent), before, "a call");
+
+    let target = crate::store::watch::Target::Future;
+    let (mut watch, call) = client.watch_for(path("name"), target).expect("memory");
+    {
+        let changed = core::pin::pin!(watch.changed());
+        assert!(changed.poll(&mut cx).is_pending());
+        assert_eq!(std::sync::Arc::strong_count(&silent), before + 1);
+    }
+    assert_eq!(std::sync::Arc::strong_count(&silent), before, "a wait");
+    drop((call, watch));
+    client.shared().delivery.stop(Passive::assert());
+}
+
+#[test]
+fn a_watch_fires_and_is_refused_while_its_own_callback_runs() {
+    use crate::store::request::Callback;
+    use crate::store::watch::{Fired, Node, Target, Watches};
+    let _session = kexec::nt::sys::fake::boot();
+    let watches = Watches::new(1);
+    let target = Target::Call(Callback {
+        call: |callback, _| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            // On a thread of its own: a lock that is taken is seen, not waited for.
+            SLOT.with(|slot| {
+                let node = slot.borrow().clone().expect("set");
+                kexec::nt::sys::fake::spawn(1, move || {
+                    let fired = (node.fire(), node.refuse(Status::CANCELLED));
+                    let _ = sender.send(fired);
+                });
+            });
+            let fired = receiver.recv_timeout(std::time::Duration::from_secs(10));
+            assert_eq!(fired, Ok((Fired::Deliver, Fired::Done)));
+            assert_eq!(callback.context, 7);
+        },
+        routine: 0,
+        context: 7,
+    });
+    std::thread_local! {
+        static SLOT: core::cell::RefCell<Option<Arc<Node>>> = const { core::cell::RefCell::new(None) };
+    }
+    let node = watches.add(target).expect("memory");
+    SLOT.with(|slot| *slot.borrow_mut() = Some(node.clone()));
+    assert_eq!(node.fire(), Fired::Deliver);
+    node.deliver();
+    assert_eq!(node.refused(), Some(Status::CANCELLED));
+    SLOT.with(|slot| slot.borrow_mut().take());
+    assert!(watches.remove(&node));
+}
+
+#[test]
 fn a_caller_at_dispatch_level_drives_the_executor_itself() {
     let mut machine = machine();
     machine
