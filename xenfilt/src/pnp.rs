@@ -20,27 +20,7 @@
 //! 2 to 8 are [`Pnp::begin`]. A cancel puts the previous state back, and only from the state that it
 //! cancels. PnP sends these requests one at a time, at PASSIVE_LEVEL.
 
-/// Minor function codes of IRP_MJ_PNP that mean something to the filter.
-pub mod minor {
-    /// IRP_MN_START_DEVICE.
-    pub const START_DEVICE: u8 = 0x00;
-    /// IRP_MN_QUERY_REMOVE_DEVICE.
-    pub const QUERY_REMOVE_DEVICE: u8 = 0x01;
-    /// IRP_MN_REMOVE_DEVICE.
-    pub const REMOVE_DEVICE: u8 = 0x02;
-    /// IRP_MN_CANCEL_REMOVE_DEVICE.
-    pub const CANCEL_REMOVE_DEVICE: u8 = 0x03;
-    /// IRP_MN_STOP_DEVICE.
-    pub const STOP_DEVICE: u8 = 0x04;
-    /// IRP_MN_QUERY_STOP_DEVICE.
-    pub const QUERY_STOP_DEVICE: u8 = 0x05;
-    /// IRP_MN_CANCEL_STOP_DEVICE.
-    pub const CANCEL_STOP_DEVICE: u8 = 0x06;
-    /// IRP_MN_DEVICE_USAGE_NOTIFICATION.
-    pub const DEVICE_USAGE_NOTIFICATION: u8 = 0x16;
-    /// IRP_MN_SURPRISE_REMOVAL.
-    pub const SURPRISE_REMOVAL: u8 = 0x17;
-}
+pub use kexec::nt::wdm::mn as minor;
 
 /// Where a filter object is in the life of its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
