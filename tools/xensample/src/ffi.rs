@@ -12,6 +12,7 @@ use xenbus_interface::client::{Evtchn, Store};
 use xenbus_interface::xen;
 
 use crate::measure::Probe;
+use crate::published;
 use crate::sample::Services;
 
 const TAG: Tag = Tag(*b"XSam");
@@ -120,6 +121,10 @@ impl Extension {
             busy: busy(),
             hypercalls,
         };
+        match published::exercise(TAG, self.lower, passive) {
+            Ok(()) => info!("RESULT op.published-store status=ok"),
+            Err(status) => info!("RESULT op.published-store status={status}"),
+        }
         let store = Store::open(TAG, self.lower, passive)?;
         let evtchn = Evtchn::open(TAG, self.lower, passive)?;
         let services = Arc::try_new(

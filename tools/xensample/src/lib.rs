@@ -6,4 +6,6 @@
 #[cfg(windows)]
 mod ffi;
 pub mod measure;
+#[cfg(windows)]
+mod published;
 pub mod sample;

@@ -27,6 +27,7 @@ fn sample(args: &Args, kernel: &Path) -> Result<()> {
     let report = run::run(args, kernel)?;
     report.verdict()?;
     for name in [
+        "published-store",
         "read",
         "write",
         "directory",
