@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use kexec::nt::sys::{DEVICE_OBJECT, DRIVER_OBJECT, IRP, UNICODE_STRING};
 use kexec::nt::wdm::{Device, DevicePtr, Driver, Irp};
-use kexec::nt::{WStr, WString};
+use kexec::nt::{WStr, WString, log};
 use kexec::{Passive, Result, Status, error, info};
 use xenbus_interface::xen;
 
@@ -47,6 +47,8 @@ unsafe extern "system" fn DriverEntry(
         }
         return 0;
     }
+    // To the debugger as before, and to xen.sys's sinks.
+    log::set_sink(Some(xen::log_sink));
     // SAFETY: the I/O manager's driver object.
     let Some(object) = (unsafe { Driver::from_raw(driver) }) else {
         return 0;
