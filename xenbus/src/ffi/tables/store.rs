@@ -101,6 +101,28 @@ unsafe extern "C" fn free(_this: *mut Interface, buffer: *mut c_char) {
     }
 }
 
+/// A request of the facade that has a buffer as its result.
+type Fetch = fn(&Store<'_>, Option<&Transaction>, Option<&[u8]>, &[u8]) -> Result<Vec<u8>>;
+
+/// Makes a request and gives its result to the requester.
+///
+/// # Safety
+/// The table's contract for these arguments.
+unsafe fn fetch(
+    this: *mut Interface,
+    transaction: *mut RawTransaction,
+    (prefix, node): (*const c_char, *const c_char),
+    buffer: *mut *mut c_char,
+    request: Fetch,
+) -> NtStatus {
+    // SAFETY: by the contract.
+    let (tx, prefix, node) = unsafe { path(transaction, prefix, node) };
+    // SAFETY: by the contract.
+    let data = unsafe { with(this, |store| request(store, tx, prefix, node)) };
+    // SAFETY: by the contract: `buffer` is valid.
+    unsafe { give(data, buffer) }
+}
+
 unsafe extern "C" fn read(
     this: *mut Interface,
     transaction: *mut RawTransaction,
@@ -108,12 +130,9 @@ unsafe extern "C" fn read(
     node: *const c_char,
     buffer: *mut *mut c_char,
 ) -> NtStatus {
+    let request: Fetch = |store, tx, prefix, node| store.read(tx, prefix, node);
     // SAFETY: the table's contract.
-    let (tx, prefix, node) = unsafe { path(transaction, prefix, node) };
-    // SAFETY: the table's contract.
-    let data = unsafe { with(this, |store| store.read(tx, prefix, node)) };
-    // SAFETY: the table's contract: `buffer` is valid.
-    unsafe { give(data, buffer) }
+    unsafe { fetch(this, transaction, (prefix, node), buffer, request) }
 }
 
 unsafe extern "C" fn directory(
@@ -123,12 +142,9 @@ unsafe extern "C" fn directory(
     node: *const c_char,
     buffer: *mut *mut c_char,
 ) -> NtStatus {
+    let request: Fetch = |store, tx, prefix, node| store.directory(tx, prefix, node);
     // SAFETY: the table's contract.
-    let (tx, prefix, node) = unsafe { path(transaction, prefix, node) };
-    // SAFETY: the table's contract.
-    let data = unsafe { with(this, |store| store.directory(tx, prefix, node)) };
-    // SAFETY: the table's contract: `buffer` is valid.
-    unsafe { give(data, buffer) }
+    unsafe { fetch(this, transaction, (prefix, node), buffer, request) }
 }
 
 /// The arguments that say where.
