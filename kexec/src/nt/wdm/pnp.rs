@@ -3,7 +3,7 @@
 
 use core::ptr;
 
-use super::device::{DevicePtr, DeviceRef};
+use super::device::DevicePtr;
 use super::irp::{Irp, Reply, mj, mn, send};
 use crate::irql::Passive;
 use crate::nt::sys::{self, DEVICE_CAPABILITIES, DEVICE_RELATIONS, NonPagedPoolNx};
@@ -334,27 +334,5 @@ impl<'a> Capabilities<'a> {
     /// The structure.
     pub fn get(&mut self) -> &mut DEVICE_CAPABILITIES {
         self.0
-    }
-}
-
-impl DeviceRef {
-    /// Sends a PnP request to the referenced device; see [`send_pnp`].
-    ///
-    /// # Safety
-    /// As [`send_pnp`].
-    ///
-    /// # Errors
-    /// As [`send_pnp`].
-    ///
-    /// # IRQL
-    /// PASSIVE_LEVEL.
-    pub unsafe fn send_pnp(
-        &self,
-        minor: u8,
-        parameters: [usize; 4],
-        passive: Passive,
-    ) -> Result<Reply> {
-        // SAFETY: passed on to the caller; the reference keeps the target alive.
-        unsafe { send_pnp(self.as_ptr(), minor, parameters, passive) }
     }
 }
