@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rig::{Cache, GuestConfig, Rig, RigConfig, pack};
+use rig::{Cache, Rig, RigConfig};
 
 use super::Suite;
+use super::faults::start_outage;
 use crate::build::Flavor;
 use crate::{dump, run, util};
 
@@ -31,20 +32,10 @@ fn live_bus(kernel: &Path) -> Result<()> {
         cache: Cache::new(),
         ..RigConfig::default()
     })?;
-    let image = pack(&util::read(kernel)?, &run::payload(Flavor::Free, BOOT, "")?)?;
-    let domid = rig.create_guest(&GuestConfig {
-        vcpus: CPUS,
-        paused: true,
-        ..GuestConfig::new(image)
-    })?;
-    // A nonce that makes the sample announce itself and then keep requests going.
-    rig.dom0_ok(&format!(
-        "P=/local/domain/{domid}; xenstore-write $P/device/sample/0/backend-id 0 $P/device/sample/0/nonce outage $P/data/sample '' \
-         && xenstore-chmod $P/data/sample n{domid}"
-    ))?;
-    rig.unpause()?;
+    let payload = run::payload(Flavor::Free, BOOT, "")?;
+    // Requests keep going while the image is taken.
+    start_outage(&mut rig, kernel, &payload, CPUS)?;
     rig.wait_log("xenbus: child SAMPLE", Duration::from_secs(60))?;
-    rig.wait_log("^RESULT outage ready", Duration::from_secs(60))?;
     let file = util::target_dir().join("tmp").join("live-bus.mem");
     util::write_if_changed(&file, b"")?;
     dump::take(&mut rig, &file)?;

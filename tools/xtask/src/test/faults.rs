@@ -58,22 +58,34 @@ fn rig() -> Result<Rig> {
     })?)
 }
 
-/// Requests must fail with a status, nothing may hang, and removal and unload must still work.
-fn killed_store(kernel: &Path) -> Result<()> {
-    let mut rig = rig()?;
-    let payload = run::payload(Flavor::Free, run::SAMPLE, TIMEOUT)?;
-    let image = pack(&util::read(kernel)?, &payload)?;
+/// Starts a guest whose sample finds `outage` instead of a nonce: it announces itself and keeps requests outstanding until one
+/// fails. Returns when it has.
+pub(super) fn start_outage(
+    rig: &mut Rig,
+    kernel: &Path,
+    payload: &Payload,
+    vcpus: u32,
+) -> Result<()> {
+    let image = pack(&util::read(kernel)?, payload)?;
     let domid = rig.create_guest(&GuestConfig {
+        vcpus,
         paused: true,
         ..GuestConfig::new(image)
     })?;
-    // The sample finds `outage` instead of a nonce: it announces itself and keeps requests outstanding until one fails.
     rig.dom0_ok(&format!(
         "P=/local/domain/{domid}; xenstore-write $P/device/sample/0/backend-id 0 $P/device/sample/0/nonce outage $P/data/sample '' \
          && xenstore-chmod $P/data/sample n{domid}"
     ))?;
     rig.unpause()?;
     rig.wait_log("^RESULT outage ready", Duration::from_secs(30))?;
+    Ok(())
+}
+
+/// Requests must fail with a status, nothing may hang, and removal and unload must still work.
+fn killed_store(kernel: &Path) -> Result<()> {
+    let mut rig = rig()?;
+    let payload = run::payload(Flavor::Free, run::SAMPLE, TIMEOUT)?;
+    start_outage(&mut rig, kernel, &payload, 1)?;
     rig.kill_xenstored()?;
     rig.wait_log("^RESULT outage STATUS_", Duration::from_secs(60))?;
     let last = rig.wait_log("^KERNEL: (done|failed)", Duration::from_secs(60))?;
