@@ -10,7 +10,7 @@ mod block;
 pub mod exec;
 pub mod irql;
 pub mod nt;
-mod platform;
+pub mod platform;
 pub mod status;
 pub mod sync;
 pub mod task;

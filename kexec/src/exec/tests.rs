@@ -5,10 +5,7 @@
     reason = "the core's spawn is unsafe: these tests keep its contract by boxing it"
 )]
 
-use core::alloc::Layout;
-use core::cell::Cell;
 use core::future::{Future, pending, poll_fn};
-use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::string::String;
@@ -18,50 +15,9 @@ use std::vec::Vec;
 
 use super::{Budget, Core, DriveError, Outcome};
 use crate::atomic::count;
+use crate::platform::Counting;
 use crate::task::{HEADER_SIZE, JoinHandle};
-use crate::{Aborted, Platform, Status, task};
-
-/// Counts pends and allocations, fails the n-th, and is run by hand.
-#[derive(Default)]
-struct Counting {
-    pends: AtomicUsize,
-    allocations: AtomicUsize,
-    frees: AtomicUsize,
-    fail_at: AtomicUsize,
-    clock: AtomicUsize,
-    tick: AtomicUsize,
-}
-
-std::thread_local! {
-    static RUNNER: Cell<usize> = const { Cell::new(1) };
-}
-
-// SAFETY: the system allocator aligns to 16 on request; `pend` only counts, and the tests run the core; runners are set by the tests.
-unsafe impl Platform for Counting {
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let number = self.allocations.fetch_add(1, Ordering::SeqCst) + 1;
-        if number == self.fail_at.load(Ordering::SeqCst) {
-            return None;
-        }
-        // SAFETY: a task's layout is not empty.
-        NonNull::new(unsafe { std::alloc::alloc(layout) })
-    }
-    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
-        self.frees.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: by contract from `allocate` with this layout.
-        unsafe { std::alloc::dealloc(block.as_ptr(), layout) };
-    }
-    fn pend(&self) {
-        self.pends.fetch_add(1, Ordering::SeqCst);
-    }
-    fn runner(&self) -> usize {
-        RUNNER.with(Cell::get)
-    }
-    fn micros(&self) -> u64 {
-        let tick = self.tick.load(Ordering::SeqCst);
-        self.clock.fetch_add(tick, Ordering::SeqCst) as u64
-    }
-}
+use crate::{Aborted, Status, task};
 
 struct Rig(Box<Core<Counting>>);
 
@@ -80,7 +36,7 @@ impl Rig {
         }
     }
     fn pends(&self) -> usize {
-        self.0.platform().pends.swap(0, Ordering::SeqCst)
+        self.0.platform().take_pends()
     }
 }
 
@@ -151,25 +107,13 @@ const _: () = assert!(HEADER_SIZE <= 96);
 fn spawn_is_one_allocation_and_one_pend_and_ends_with_one_free() {
     let rig = Rig::new();
     let mut handle = rig.spawn(async { 5 });
-    assert_eq!(
-        (
-            rig.0.platform().allocations.load(Ordering::SeqCst),
-            rig.pends()
-        ),
-        (1, 1)
-    );
+    assert_eq!((rig.0.platform().allocations(), rig.pends()), (1, 1));
     assert_eq!(poll(&mut handle), Poll::Pending);
     assert_eq!(rig.run(), 1);
     assert_eq!(poll(&mut handle), Poll::Ready(Ok(5)));
     drop(handle);
     rig.run();
-    assert_eq!(
-        (
-            rig.0.blocks(),
-            rig.0.platform().frees.load(Ordering::SeqCst)
-        ),
-        (0, 1)
-    );
+    assert_eq!((rig.0.blocks(), rig.0.platform().frees()), (0, 1));
 }
 
 #[test]
@@ -405,23 +349,19 @@ fn the_last_reference_dropped_anywhere_only_queues_the_block() {
     rig.run();
     drop(handle);
     rig.pends();
-    let frees = rig.0.platform().frees.load(Ordering::SeqCst);
+    let frees = rig.0.platform().frees();
     let waker = probe.waker.lock().expect("lock").take();
     drop(waker);
-    assert_eq!(
-        rig.0.platform().frees.load(Ordering::SeqCst),
-        frees,
-        "not freed by the dropper"
-    );
+    assert_eq!(rig.0.platform().frees(), frees, "not freed by the dropper");
     assert_eq!(rig.pends(), 1);
     rig.run();
-    assert_eq!(rig.0.platform().frees.load(Ordering::SeqCst), frees + 1);
+    assert_eq!(rig.0.platform().frees(), frees + 1);
 }
 
 #[test]
 fn spawn_out_of_memory_gives_the_future_back() {
     let rig = Rig::new();
-    rig.0.platform().fail_at.store(1, Ordering::SeqCst);
+    rig.0.platform().fail_allocation(1);
     let probe = Probe::default();
     // SAFETY: boxed; see `Rig`.
     let error = unsafe { rig.0.spawn(task!("oom"), None, probe.future()) }.expect_err("no memory");
@@ -457,10 +397,10 @@ fn a_used_up_budget_pends_again_and_keeps_the_order() {
 fn slow_polls_end_an_activation_by_time() {
     let rig = Rig::new();
     let handles: Vec<_> = (0..40).map(|_| rig.spawn(async {})).collect();
-    rig.0.platform().tick.store(30, Ordering::SeqCst);
+    rig.0.platform().tick(30);
     // The clock is read at the start and every eight polls: 30 us, then 60 us.
     assert_eq!(rig.0.run(Budget::DPC), Outcome::More { polls: 15 });
-    rig.0.platform().tick.store(0, Ordering::SeqCst);
+    rig.0.platform().tick(0);
     rig.run();
     drop(handles);
 }
@@ -493,10 +433,10 @@ fn an_inline_drive_waits_bounded_for_another_processor() {
             std::thread::yield_now();
         }
     });
-    core.platform().tick.store(1_000, Ordering::SeqCst);
+    core.platform().tick(1_000);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            RUNNER.with(|cell| cell.set(2));
+            Counting::run_as(2);
             core.run(Budget::polls(10))
         });
         while !inside.load(Ordering::SeqCst) {
@@ -505,7 +445,7 @@ fn an_inline_drive_waits_bounded_for_another_processor() {
         assert_eq!(core.drive(10), Err(DriveError::Busy), "bounded");
         leave.store(true, Ordering::SeqCst);
     });
-    core.platform().tick.store(0, Ordering::SeqCst);
+    core.platform().tick(0);
     assert!(core.drive(10).expect("free again").idle);
     drop(first);
 }
@@ -578,7 +518,7 @@ fn wakes_from_many_threads_are_never_lost() {
         for runner in 2..4 {
             let sum = sum.clone();
             scope.spawn(move || {
-                RUNNER.with(|cell| cell.set(runner));
+                Counting::run_as(runner);
                 while sum.load(Ordering::SeqCst) < THREADS * EACH {
                     let _ = core.run(Budget::DPC);
                 }

@@ -1,13 +1,33 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! [`Platform`]: all that the executor core asks of its surroundings.
-
+//!
+//! The same core runs in four places: in the NT kernel (the back ends of [`crate::exec`]), and, on hosts, on threads
+//! ([`Threads`]), one poll at a time under a clock that a test moves ([`Stepper`]), and on a platform that counts ([`Counting`]).
 #![expect(
     unsafe_code,
     reason = "an unsafe trait: the contract is what the core relies on"
 )]
 
+#[cfg(not(windows))]
+mod counting;
+#[cfg(not(windows))]
+mod heap;
+#[cfg(not(windows))]
+mod stepper;
+#[cfg(all(test, not(loom)))]
+mod tests;
+#[cfg(not(windows))]
+mod threads;
+
 use core::alloc::Layout;
 use core::ptr::NonNull;
+
+#[cfg(not(windows))]
+pub use counting::Counting;
+#[cfg(not(windows))]
+pub use stepper::Stepper;
+#[cfg(not(windows))]
+pub use threads::Threads;
 
 /// What an executor runs on. One value is embedded in each [`Core`](crate::exec::Core).
 ///
