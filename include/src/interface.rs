@@ -6,11 +6,25 @@
 //! copy as the first argument of a method: a provider uses only what the header contains, never the
 //! identity of the pointer. Querying takes no reference; `acquire` and `release` of the table do.
 
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 
 /// `NTSTATUS` as it appears in the tables.
 pub type NtStatus = i32;
+/// `BOOLEAN`: any value but 0 is true.
+pub type Boolean = u8;
+/// `PSTR`: a NUL-terminated string. Published without `const`, never written through by a provider.
+pub type PStr = *const c_char;
+/// `PCSTR`: a NUL-terminated string.
+pub type PCStr = *const c_char;
+/// `PFN_NUMBER`: number of a physical page.
+pub type PfnNumber = u64;
+/// `PHYSICAL_ADDRESS`: an 8-byte union, passed by value in one register.
+pub type PhysicalAddress = i64;
+/// `LARGE_INTEGER`: an 8-byte union, passed by value in one register.
+pub type LargeInteger = i64;
+/// A dispatcher event (`KEVENT`) in non-paged memory of the requester.
+pub type KEvent = c_void;
 
 /// A GUID in the memory layout that NT uses.
 #[repr(C)]

@@ -6,7 +6,7 @@
 //! [`StoreV2::poll`] runs at `DISPATCH_LEVEL` exactly. A reference (`acquire`) must be held for every
 //! other method, and all watches, transactions and buffers be gone before the last `release`.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::c_char;
 use core::mem::{offset_of, size_of};
 
 use crate::interface::{Guid, Interface, NtStatus, table};
@@ -61,8 +61,7 @@ const _: () = {
     assert!(offset_of!(Permission, mask) == 4);
 };
 
-/// A dispatcher event (`KEVENT`) in non-paged memory of the requester.
-pub type KEvent = c_void;
+pub use crate::interface::KEvent;
 
 /// `StoreAcquire`.
 pub type Acquire = unsafe extern "C" fn(this: *mut Interface) -> NtStatus;
