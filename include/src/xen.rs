@@ -47,6 +47,8 @@ pub const SHUTDOWN_REBOOT: u32 = 1;
 pub const SHUTDOWN_SUSPEND: u32 = 2;
 /// `SHUTDOWN_crash`.
 pub const SHUTDOWN_CRASH: u32 = 3;
+/// `SHUTDOWN_watchdog`.
+pub const SHUTDOWN_WATCHDOG: u32 = 4;
 
 /// Emulated disks, as `UnplugGetRequest` numbers them.
 pub const UNPLUG_DISKS: u32 = 0;
@@ -129,6 +131,55 @@ const fn number(text: &str) -> u32 {
     }
     value
 }
+
+/// One copy between pages, as Xen's `gnttab_copy`: byte-exact.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantCopy {
+    /// Grant reference, or guest frame number without [`GrantCopy::SOURCE_REFERENCE`].
+    pub source: u64,
+    /// The domain whose page it is.
+    pub source_domain: u16,
+    /// Bytes into the page.
+    pub source_offset: u16,
+    /// Not used.
+    pub source_padding: u32,
+    /// Grant reference, or guest frame number without [`GrantCopy::DEST_REFERENCE`].
+    pub dest: u64,
+    /// The domain whose page it is.
+    pub dest_domain: u16,
+    /// Bytes into the page.
+    pub dest_offset: u16,
+    /// Not used.
+    pub dest_padding: u32,
+    /// Bytes to copy; neither page's end is crossed.
+    pub length: u16,
+    /// Which of the two are references.
+    pub flags: u16,
+    /// Xen's answer: 0, or a negative `GNTST_` code.
+    pub status: i16,
+    /// Not used.
+    pub padding: u16,
+}
+
+impl GrantCopy {
+    /// `GNTCOPY_source_gref`.
+    pub const SOURCE_REFERENCE: u16 = 1;
+    /// `GNTCOPY_dest_gref`.
+    pub const DEST_REFERENCE: u16 = 2;
+}
+
+const _: () = {
+    assert!(size_of::<GrantCopy>() == 40);
+    assert!(core::mem::offset_of!(GrantCopy, source_domain) == 8);
+    assert!(core::mem::offset_of!(GrantCopy, source_offset) == 10);
+    assert!(core::mem::offset_of!(GrantCopy, dest) == 16);
+    assert!(core::mem::offset_of!(GrantCopy, dest_domain) == 24);
+    assert!(core::mem::offset_of!(GrantCopy, dest_offset) == 26);
+    assert!(core::mem::offset_of!(GrantCopy, length) == 32);
+    assert!(core::mem::offset_of!(GrantCopy, flags) == 34);
+    assert!(core::mem::offset_of!(GrantCopy, status) == 36);
+};
 
 /// Hypercalls made since xen.sys was loaded.
 #[repr(C)]

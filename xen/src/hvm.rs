@@ -8,10 +8,11 @@ use kexec::Result;
 use xenbus_interface::xen::DOMID_SELF;
 
 use crate::hypercall::{Hypercall, number::HVM_OP};
-use crate::wire::{HvmParam, UpcallVector};
+use crate::wire::{HvmParam, PagetableDying, UpcallVector};
 
 const SET_PARAM: u64 = 0;
 const GET_PARAM: u64 = 1;
+const PAGETABLE_DYING: u64 = 9;
 const SET_EVTCHN_UPCALL_VECTOR: u64 = 23;
 
 /// Sets a parameter.
@@ -33,6 +34,17 @@ pub fn get_param(xen: &impl Hypercall, index: u32) -> Result<u64> {
     };
     xen.operate(HVM_OP, GET_PARAM, &mut param)?;
     Ok(param.value)
+}
+
+/// Says that the page tables at a guest physical address die: a hint for shadow paging. Hosts with
+/// hardware-assisted paging refuse it each time, so nobody logs that.
+pub fn pagetable_dying(xen: &impl Hypercall, gpa: u64) -> Result {
+    let mut argument = PagetableDying {
+        domid: DOMID_SELF,
+        gpa,
+    };
+    xen.operate(HVM_OP, PAGETABLE_DYING, &mut argument)
+        .map(drop)
 }
 
 /// Gives a vCPU its own upcall vector; 0 takes it away.
@@ -66,6 +78,17 @@ mod tests {
         let call = xen.only();
         assert_eq!((call.number, call.first), (34, 0));
         assert_eq!(call.argument[8..], 0x1122_u64.to_le_bytes());
+    }
+
+    #[test]
+    fn dying_page_tables_are_named_by_their_address() {
+        let xen = Fake::new(16, -38);
+        let result = pagetable_dying(&xen, 0x1a_b000);
+        assert_eq!(result, Err(Status::NOT_IMPLEMENTED));
+        let call = xen.only();
+        assert_eq!((call.number, call.first), (34, 9));
+        assert_eq!(call.argument[..2], [0xf0, 0x7f]);
+        assert_eq!(call.argument[8..], 0x1a_b000_u64.to_le_bytes());
     }
 
     #[test]

@@ -124,8 +124,10 @@ pub(crate) mod fake {
 
     /// Answers every call with the same result and writes into its argument.
     pub(crate) struct Fake {
-        /// Size of the argument structure, whose address is the second argument.
+        /// Size of the argument structure.
         size: usize,
+        /// Its address is the third argument, not the second.
+        third: bool,
         result: i64,
         writes: Vec<(usize, Vec<u8>)>,
         calls: RefCell<Vec<Call>>,
@@ -136,10 +138,24 @@ pub(crate) mod fake {
         pub(crate) fn new(size: usize, result: i64) -> Self {
             Self {
                 size,
+                third: false,
                 result,
                 writes: Vec::new(),
                 calls: RefCell::default(),
             }
+        }
+
+        /// Expects it as third argument.
+        pub(crate) fn third(size: usize, result: i64) -> Self {
+            Self {
+                third: true,
+                ..Self::new(size, result)
+            }
+        }
+
+        /// Calls made.
+        pub(crate) fn count(&self) -> usize {
+            self.calls.borrow().len()
         }
 
         /// Writes `bytes` at `offset` of the structure before answering.
@@ -160,8 +176,9 @@ pub(crate) mod fake {
         #[expect(unsafe_code, reason = "plays the hypervisor, which gets addresses")]
         fn call(&self, number: u32, first: u64, second: u64, third: u64) -> i64 {
             let mut argument = Vec::new();
+            let at = if self.third { third } else { second };
             if self.size != 0 {
-                let base = core::ptr::with_exposed_provenance_mut::<u8>(second as usize);
+                let base = core::ptr::with_exposed_provenance_mut::<u8>(at as usize);
                 // SAFETY: the wrapper under test passes the exposed address of a structure whose
                 // size the test states.
                 let memory = unsafe { core::slice::from_raw_parts_mut(base, self.size) };

@@ -29,5 +29,6 @@ pub mod sched;
 pub mod system;
 pub mod unplug;
 pub mod vcpu;
+pub mod vcpu_op;
 pub mod version;
 pub mod wire;

@@ -8,10 +8,12 @@ use kexec::{Result, Status};
 use xenbus_interface::xen::SHUTDOWN_SUSPEND;
 
 use crate::hypercall::{Hypercall, number::SCHED_OP};
-use crate::wire::Shutdown;
+use crate::wire::{Shutdown, Watchdog};
 
 const YIELD: u64 = 0;
 const SHUTDOWN: u64 = 2;
+const SHUTDOWN_CODE: u64 = 5;
+const WATCHDOG: u64 = 6;
 
 /// Gives the rest of the time slice away.
 pub fn yield_now(xen: &impl Hypercall) {
@@ -31,6 +33,30 @@ pub fn shutdown(xen: &impl Hypercall, reason: u32) -> Result {
     Ok(())
 }
 
+/// Latches the reason that Xen reports when the domain stops later. The first latched reason wins.
+pub fn shutdown_code(xen: &impl Hypercall, reason: u32) -> Result {
+    xen.operate(SCHED_OP, SHUTDOWN_CODE, &mut Shutdown { reason })
+        .map(drop)
+}
+
+/// Starts, pats or ends a watchdog of the domain; returns its id.
+///
+/// `id` 0 allocates one; `seconds` 0 ends the one with this id. `STATUS_INVALID_PARAMETER`: there is
+/// none with this id; `STATUS_INSUFFICIENT_RESOURCES`: all are taken.
+pub fn watchdog(xen: &impl Hypercall, id: u32, seconds: u32) -> Result<u32> {
+    let mut argument = Watchdog {
+        id,
+        timeout: seconds,
+    };
+    let result = xen.operate(SCHED_OP, WATCHDOG, &mut argument)?;
+    match (id, u32::try_from(result)) {
+        (0, Ok(new)) if new != 0 => Ok(new),
+        // Nothing was allocated, or an id that no later call could name.
+        (0, _) => Err(Status::UNSUCCESSFUL),
+        _ => Ok(id),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +70,44 @@ mod tests {
         assert_eq!((call.number, call.first), (29, 2));
         assert_eq!(call.argument, 2_u32.to_le_bytes());
         assert_eq!(shutdown(&Fake::new(4, 0), SHUTDOWN_SUSPEND), Ok(()));
+    }
+
+    #[test]
+    fn only_a_suspension_can_be_cancelled() {
+        assert_eq!(shutdown(&Fake::new(4, 1), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_reason_is_latched_without_stopping() {
+        let xen = Fake::new(4, 0);
+        assert_eq!(shutdown_code(&xen, 3), Ok(()));
+        let call = xen.only();
+        assert_eq!((call.number, call.first), (29, 5));
+        assert_eq!(call.argument, 3_u32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_new_watchdog_has_the_id_that_xen_returned() {
+        let xen = Fake::new(8, 2);
+        assert_eq!(watchdog(&xen, 0, 30), Ok(2));
+        let call = xen.only();
+        assert_eq!((call.number, call.first), (29, 6));
+        assert_eq!(call.argument, [0, 0, 0, 0, 30, 0, 0, 0]);
+        for strange in [0, 1 << 32] {
+            let result = watchdog(&Fake::new(8, strange), 0, 30);
+            assert_eq!(result, Err(Status::UNSUCCESSFUL), "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_watchdog_is_patted_and_ended_by_its_id() {
+        let xen = Fake::new(8, 0);
+        assert_eq!(watchdog(&xen, 2, 0), Ok(2));
+        assert_eq!(xen.only().argument, [2, 0, 0, 0, 0, 0, 0, 0]);
+        let gone = watchdog(&Fake::new(8, -22), 2, 10);
+        assert_eq!(gone, Err(Status::INVALID_PARAMETER));
+        let none_free = watchdog(&Fake::new(8, -28), 0, 10);
+        assert_eq!(none_free, Err(Status::INSUFFICIENT_RESOURCES));
     }
 
     #[test]

@@ -8,10 +8,11 @@ use kexec::Result;
 use xenbus_interface::errno;
 
 use crate::hypercall::{Hypercall, number::XEN_VERSION};
-use crate::wire::ExtraVersion;
+use crate::wire::{ExtraVersion, FeatureInfo};
 
 const VERSION: u64 = 0;
 const EXTRA_VERSION: u64 = 1;
+const GET_FEATURES: u64 = 6;
 
 /// Xen's version: major and minor.
 pub fn version(xen: &impl Hypercall) -> Result<(u32, u32)> {
@@ -25,6 +26,13 @@ pub fn extra(xen: &impl Hypercall) -> Result<[u8; 16]> {
     let mut extra = ExtraVersion::default();
     xen.operate(XEN_VERSION, EXTRA_VERSION, &mut extra)?;
     Ok(extra.text)
+}
+
+/// The 32 feature bits of a submap; submap 0 has those that are published.
+pub fn features(xen: &impl Hypercall, index: u32) -> Result<u32> {
+    let mut info = FeatureInfo { index, submap: 0 };
+    xen.operate(XEN_VERSION, GET_FEATURES, &mut info)?;
+    Ok(info.submap)
 }
 
 /// The text in front of the first NUL; what is not ASCII text is not shown.
@@ -49,6 +57,15 @@ mod tests {
         assert_eq!(version(&xen), Ok((4, 17)));
         let call = xen.only();
         assert_eq!((call.number, call.first, call.second), (17, 0, 0));
+    }
+
+    #[test]
+    fn features_are_asked_for_by_submap() {
+        let xen = Fake::new(8, 0).write(4, &0x0000_0704_u32.to_le_bytes());
+        assert_eq!(features(&xen, 1), Ok(0x704));
+        let call = xen.only();
+        assert_eq!((call.number, call.first), (17, 6));
+        assert_eq!(call.argument, [1, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

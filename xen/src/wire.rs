@@ -69,8 +69,22 @@ wire! {
     UnmapGrantRef, 24 { host_addr: u64 = 0, dev_bus_addr: u64 = 8, handle: u32 = 16, status: i16 = 20, }
     /// `gnttab_query_size`.
     QuerySize, 16 { dom: u16 = 0, nr_frames: u32 = 4, max_nr_frames: u32 = 8, status: i16 = 12, }
+    /// `gnttab_set_version`.
+    SetVersion, 4 { version: u32 = 0, }
+    /// `gnttab_get_version`.
+    GetVersion, 8 { dom: u16 = 0, version: u32 = 4, }
     /// `sched_shutdown`.
     Shutdown, 4 { reason: u32 = 0, }
+    /// `sched_watchdog`; the time limit in seconds.
+    Watchdog, 8 { id: u32 = 0, timeout: u32 = 4, }
+    /// `vcpu_set_periodic_timer`.
+    PeriodicTimer, 8 { period_ns: u64 = 0, }
+    /// `vcpu_register_vcpu_info`.
+    RegisterVcpuInfo, 16 { mfn: u64 = 0, offset: u32 = 8, reserved: u32 = 12, }
+    /// `xen_hvm_pagetable_dying`.
+    PagetableDying, 16 { domid: u16 = 0, gpa: u64 = 8, }
+    /// `xen_feature_info`.
+    FeatureInfo, 8 { index: u32 = 0, submap: u32 = 4, }
     /// `xen_extraversion_t`.
     ExtraVersion, 16 { text: [u8; 16] = 0, }
 }

@@ -7,11 +7,11 @@ use kexec::nt::log::{self, Level};
 use kexec::{Result, Status};
 
 use crate::interface::NtStatus;
-use crate::xen::{Build, Counters, LogLevel};
+use crate::xen::{Build, Counters, GrantCopy, LogLevel};
 
 /// The import table of the private ABI.
 mod import {
-    use super::{Counters, NtStatus, c_char};
+    use super::{Counters, GrantCopy, NtStatus, c_char};
 
     // `+verbatim`: without it the import would name `xen.sys.dll`.
     #[link(name = "xen.sys", kind = "raw-dylib", modifiers = "+verbatim")]
@@ -25,9 +25,11 @@ mod import {
         ) -> NtStatus;
         pub(super) safe fn XenVersion(major: &mut u32, minor: &mut u32) -> NtStatus;
         pub(super) safe fn XenVersionExtra(extra: &mut [u8; 16]) -> NtStatus;
+        pub(super) safe fn XenFeatures(submap: u32, features: &mut u32) -> NtStatus;
         pub(super) safe fn XenCounters(counters: &mut Counters);
         pub(super) safe fn HvmGetParam(parameter: u32, value: &mut u64) -> NtStatus;
         pub(super) safe fn HvmSetParam(parameter: u32, value: u64) -> NtStatus;
+        pub(super) safe fn HvmPagetableDying(address: u64) -> NtStatus;
         pub(super) safe fn HvmSetEvtchnUpcallVector(vcpu_id: u32, vector: u8) -> NtStatus;
         pub(super) safe fn MemoryAddToPhysmap(pfn: u64, space: u32, offset: u64) -> NtStatus;
         pub(super) safe fn MemoryRemoveFromPhysmap(pfn: u64) -> NtStatus;
@@ -75,8 +77,16 @@ mod import {
             handle: &mut u32,
         ) -> NtStatus;
         pub(super) safe fn GrantTableUnmapForeignPage(handle: u32, address: u64) -> NtStatus;
+        pub(super) fn GrantTableCopy(operations: *mut GrantCopy, count: u32) -> NtStatus;
+        pub(super) safe fn GrantTableSetVersion(version: u32) -> NtStatus;
+        pub(super) safe fn GrantTableGetVersion(version: &mut u32) -> NtStatus;
         pub(super) safe fn SchedYield();
         pub(super) safe fn SchedShutdown(reason: u32) -> NtStatus;
+        pub(super) safe fn SchedShutdownCode(reason: u32) -> NtStatus;
+        pub(super) safe fn SchedWatchdog(id: &mut u32, seconds: u32) -> NtStatus;
+        pub(super) safe fn VcpuIsUp(vcpu_id: u32, up: &mut u8) -> NtStatus;
+        pub(super) safe fn VcpuSetPeriodicTimer(vcpu_id: u32, period: Option<&i64>) -> NtStatus;
+        pub(super) safe fn VcpuRegisterVcpuInfo(vcpu_id: u32, pfn: u64, offset: u32) -> NtStatus;
         pub(super) safe fn SystemProcessorVcpuId(cpu: u32, vcpu_id: &mut u32) -> NtStatus;
         pub(super) fn LogWrite(level: u32, text: *const u8, length: u32);
         pub(super) safe fn UnplugDevices() -> NtStatus;
@@ -127,6 +137,13 @@ pub fn version_extra() -> Result<[u8; 16]> {
     Ok(extra)
 }
 
+/// 32 feature bits of Xen; submap 0 has those that are published.
+pub fn version_features(submap: u32) -> Result<u32> {
+    let mut features = 0;
+    Status::check(import::XenFeatures(submap, &mut features))?;
+    Ok(features)
+}
+
 /// Hypercalls made so far. All zero off Xen.
 #[must_use]
 pub fn counters() -> Counters {
@@ -145,6 +162,11 @@ pub fn hvm_get_param(parameter: u32) -> Result<u64> {
 /// Sets an HVM parameter of this domain.
 pub fn hvm_set_param(parameter: u32, value: u64) -> Result {
     Status::check(import::HvmSetParam(parameter, value))
+}
+
+/// Says that the page tables at this guest physical address die. A hint that most hosts refuse.
+pub fn hvm_pagetable_dying(address: u64) -> Result {
+    Status::check(import::HvmPagetableDying(address))
 }
 
 /// Gives a vCPU an upcall vector of its own; 0 takes it away. `STATUS_NOT_IMPLEMENTED`: the host
@@ -286,6 +308,26 @@ pub fn grant_table_unmap_foreign_page(handle: u32, address: u64) -> Result {
     Status::check(import::GrantTableUnmapForeignPage(handle, address))
 }
 
+/// Copies between granted pages. Success only says that Xen looked at all operations: each has its
+/// own status.
+pub fn grant_table_copy(operations: &mut [GrantCopy]) -> Result {
+    let count = u32::try_from(operations.len()).map_err(|_| Status::INVALID_PARAMETER)?;
+    // SAFETY: the array has `count` entries, is exclusive and outlives the call.
+    Status::check(unsafe { import::GrantTableCopy(operations.as_mut_ptr(), count) })
+}
+
+/// Chooses the format of the grant table's entries, 1 or 2.
+pub fn grant_table_set_version(version: u32) -> Result {
+    Status::check(import::GrantTableSetVersion(version))
+}
+
+/// The format of the grant table's entries.
+pub fn grant_table_version() -> Result<u32> {
+    let mut version = 0;
+    Status::check(import::GrantTableGetVersion(&mut version))?;
+    Ok(version)
+}
+
 /// Gives the rest of the time slice away.
 pub fn sched_yield() {
     import::SchedYield();
@@ -294,6 +336,35 @@ pub fn sched_yield() {
 /// Stops the domain. For a suspension `STATUS_CANCELLED` says that it did not happen.
 pub fn sched_shutdown(reason: u32) -> Result {
     Status::check(import::SchedShutdown(reason))
+}
+
+/// Latches the reason that Xen reports when the domain stops later. The first one wins.
+pub fn sched_shutdown_code(reason: u32) -> Result {
+    Status::check(import::SchedShutdownCode(reason))
+}
+
+/// Starts (`id` 0), pats, or ends (`seconds` 0) a watchdog of the domain; returns its id.
+pub fn sched_watchdog(mut id: u32, seconds: u32) -> Result<u32> {
+    Status::check(import::SchedWatchdog(&mut id, seconds))?;
+    Ok(id)
+}
+
+/// Does this vCPU run? `STATUS_OBJECT_NAME_NOT_FOUND`: there is none.
+pub fn vcpu_is_up(vcpu_id: u32) -> Result<bool> {
+    let mut up = 0;
+    Status::check(import::VcpuIsUp(vcpu_id, &mut up))?;
+    Ok(up != 0)
+}
+
+/// Raises `VIRQ_TIMER` on a vCPU each `period` (100 ns units); `None` stops that.
+pub fn vcpu_set_periodic_timer(vcpu_id: u32, period: Option<i64>) -> Result {
+    Status::check(import::VcpuSetPeriodicTimer(vcpu_id, period.as_ref()))
+}
+
+/// Moves a vCPU's event state to `offset` of a guest frame, once in the domain's life and only on
+/// that vCPU. xen.sys does this itself: see `system_register_vcpu_info`.
+pub fn vcpu_register_vcpu_info(vcpu_id: u32, pfn: u64, offset: u32) -> Result {
+    Status::check(import::VcpuRegisterVcpuInfo(vcpu_id, pfn, offset))
 }
 
 /// Xen's number of a processor, which every hypercall takes. `STATUS_NOT_SUPPORTED`: not present.

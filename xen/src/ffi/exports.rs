@@ -12,10 +12,10 @@ use core::slice;
 
 use kexec::{Result, Status};
 use xenbus_interface::NtStatus;
-use xenbus_interface::xen::{Build, Counters, LOG_LINE_MAX};
+use xenbus_interface::xen::{Build, Counters, GrantCopy, LOG_LINE_MAX};
 
 use super::state::{self, COUNTER, UNPLUG, VCPU_IDS, live};
-use crate::{evtchn, grant, handshake, hvm, memory, sched, version};
+use crate::{evtchn, grant, handshake, hvm, memory, sched, vcpu_op, version};
 
 /// Stores the value of a success, and returns the status of either.
 ///
@@ -83,6 +83,17 @@ unsafe extern "C" fn XenVersionExtra(extra: *mut [u8; 16]) -> NtStatus {
     unsafe { store(extra, live().and_then(|xen| version::extra(&xen))) }
 }
 
+/// Feature bits of Xen.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn XenFeatures(submap: u32, features: *mut u32) -> NtStatus {
+    let result = live().and_then(|xen| version::features(&xen, submap));
+    // SAFETY: by the contract.
+    unsafe { store(features, result) }
+}
+
 /// Hypercalls made so far.
 ///
 /// # Safety
@@ -108,6 +119,12 @@ unsafe extern "C" fn HvmGetParam(parameter: u32, value: *mut u64) -> NtStatus {
 #[unsafe(no_mangle)]
 extern "C" fn HvmSetParam(parameter: u32, value: u64) -> NtStatus {
     Status::of(&live().and_then(|xen| hvm::set_param(&xen, parameter, value)))
+}
+
+/// Page tables die.
+#[unsafe(no_mangle)]
+extern "C" fn HvmPagetableDying(address: u64) -> NtStatus {
+    Status::of(&live().and_then(|xen| hvm::pagetable_dying(&xen, address)))
 }
 
 /// Gives a vCPU an upcall vector.
@@ -303,6 +320,34 @@ extern "C" fn GrantTableUnmapForeignPage(handle: u32, address: u64) -> NtStatus 
     Status::of(&live().and_then(|xen| grant::unmap(&xen, handle, address)))
 }
 
+/// Copies between granted pages.
+///
+/// # Safety
+/// As the module says; `operations` has `count` entries.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn GrantTableCopy(operations: *mut GrantCopy, count: u32) -> NtStatus {
+    // SAFETY: by the contract.
+    let operations = unsafe { slice::from_raw_parts_mut(operations, count as usize) };
+    Status::of(&live().and_then(|xen| grant::copy(&xen, operations)))
+}
+
+/// Chooses the format of the grant table.
+#[unsafe(no_mangle)]
+extern "C" fn GrantTableSetVersion(version: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| grant::set_version(&xen, version)))
+}
+
+/// The format of the grant table.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn GrantTableGetVersion(version: *mut u32) -> NtStatus {
+    let result = live().and_then(|xen| grant::version(&xen));
+    // SAFETY: by the contract.
+    unsafe { store(version, result) }
+}
+
 /// Gives the rest of the time slice away.
 #[unsafe(no_mangle)]
 extern "C" fn SchedYield() {
@@ -315,6 +360,57 @@ extern "C" fn SchedYield() {
 #[unsafe(no_mangle)]
 extern "C" fn SchedShutdown(reason: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| sched::shutdown(&xen, reason)))
+}
+
+/// Latches the reason of a later stop.
+#[unsafe(no_mangle)]
+extern "C" fn SchedShutdownCode(reason: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| sched::shutdown_code(&xen, reason)))
+}
+
+/// A watchdog of the domain.
+///
+/// # Safety
+/// As the module says; `id` is initialised.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn SchedWatchdog(id: *mut u32, seconds: u32) -> NtStatus {
+    // SAFETY: by the contract.
+    let old = unsafe { id.read() };
+    let result = live().and_then(|xen| sched::watchdog(&xen, old, seconds));
+    // SAFETY: by the contract.
+    unsafe { store(id, result) }
+}
+
+/// Does this vCPU run?
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn VcpuIsUp(vcpu_id: u32, up: *mut u8) -> NtStatus {
+    let result = live().and_then(|xen| vcpu_op::is_up(&xen, vcpu_id));
+    // SAFETY: by the contract.
+    unsafe { store(up, result.map(u8::from)) }
+}
+
+/// Sets or stops a vCPU's periodic timer.
+///
+/// # Safety
+/// As the module says; `period` may be NULL.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn VcpuSetPeriodicTimer(vcpu_id: u32, period: *const i64) -> NtStatus {
+    // SAFETY: by the contract.
+    let period = unsafe { period.as_ref() }.copied();
+    let result = live().and_then(|xen| match period {
+        Some(period) => vcpu_op::set_periodic_timer(&xen, vcpu_id, period),
+        None => vcpu_op::stop_periodic_timer(&xen, vcpu_id),
+    });
+    Status::of(&result)
+}
+
+/// Moves a vCPU's event state.
+#[unsafe(no_mangle)]
+extern "C" fn VcpuRegisterVcpuInfo(vcpu_id: u32, pfn: u64, offset: u32) -> NtStatus {
+    Status::of(&live().and_then(|xen| vcpu_op::register_vcpu_info(&xen, vcpu_id, pfn, offset)))
 }
 
 /// Xen's number of a processor.
