@@ -6,6 +6,7 @@
 #[cfg(any(test, not(windows)))]
 extern crate std;
 
+pub mod console;
 pub mod enumerate;
 pub mod evtchn;
 pub mod facade;
