@@ -7,6 +7,7 @@
 extern crate std;
 
 pub mod console;
+pub mod debug;
 pub mod enumerate;
 pub mod evtchn;
 pub mod facade;
