@@ -16,6 +16,7 @@ mod ffi;
 pub mod interfaces;
 pub mod pdo;
 pub mod root;
+pub mod shared_info;
 pub mod status;
 pub mod store;
 #[cfg(any(test, not(windows)))]

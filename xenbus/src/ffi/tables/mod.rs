@@ -7,6 +7,7 @@
 //! what can be checked (NULL, lengths, kinds, versions) is.
 
 mod evtchn;
+mod shared_info;
 mod store;
 mod store_async;
 
@@ -30,6 +31,7 @@ pub(super) struct References {
     store: AtomicU32,
     store_async: AtomicU32,
     evtchn: AtomicU32,
+    shared_info: AtomicU32,
 }
 
 impl References {
@@ -39,6 +41,7 @@ impl References {
             ("STORE", &self.store),
             ("STORE_ASYNC", &self.store_async),
             ("EVTCHN", &self.evtchn),
+            ("SHARED_INFO", &self.shared_info),
         ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
@@ -58,6 +61,9 @@ pub(super) fn answer(fdo: &Fdo, query: &QueryInterface) -> Result {
     match (answer.name, answer.version) {
         ("STORE", 2) => query.answer(store::table(context)),
         ("STORE_ASYNC", 1) => query.answer(store_async::table(context)),
+        ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
+        ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
+        ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),
         ("EVTCHN", 5) => query.answer(evtchn::v5(context)),
         ("EVTCHN", 6) => query.answer(evtchn::v6(context)),
         ("EVTCHN", 7) => query.answer(evtchn::v7(context)),
