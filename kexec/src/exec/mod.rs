@@ -3,6 +3,8 @@
 
 mod core_exec;
 mod dpc;
+#[cfg(all(test, shuttle))]
+mod explore;
 mod live;
 #[cfg(all(test, loom))]
 mod loom_models;
