@@ -20,6 +20,9 @@
 //! * Callbacks run at `DISPATCH_LEVEL`, on any processor, possibly before `submit` or `watch_add` has
 //!   returned, outside the store's own task and with none of its locks held. They may submit further
 //!   requests. They must not wait.
+//! * A requester may have any number of requests outstanding: those with a completion are never
+//!   refused for want of room, they wait for their turn, and requesters take turns. Requests without
+//!   one are refused with `STATUS_INSUFFICIENT_RESOURCES` when more than 1024 of them wait.
 //! * A request copies its input before `submit` returns. The data that a completion gets belong to the
 //!   bus and end with the callback.
 //! * A cancelled request may or may not have been carried out. What it would have left behind in the
@@ -51,6 +54,7 @@ pub const OP_WRITE: u32 = 2;
 /// Removes a node and all below it. No reply data.
 pub const OP_REMOVE: u32 = 3;
 /// Lists a node. Reply: the children's names, each with a NUL; none is an empty reply, not an error.
+/// A list may be far longer than one payload of the store.
 pub const OP_DIRECTORY: u32 = 4;
 /// Starts a transaction; no path. Reply: its identity, 8 bytes, little endian, never zero.
 ///
@@ -63,6 +67,11 @@ pub const OP_TRANSACTION_COMMIT: u32 = 6;
 pub const OP_TRANSACTION_ABORT: u32 = 7;
 /// Sets the permissions of a node: `value` is an array of [`crate::store::Permission`].
 pub const OP_PERMISSIONS_SET: u32 = 8;
+/// Reads the permissions of a node. Reply: an entry for each domain named, the owner first: a letter
+/// (`n` none, `r` read, `w` write, `b` both), the domain in decimal, a NUL.
+///
+/// Buses of before this operation answer `STATUS_NOT_SUPPORTED`, as to any unknown number.
+pub const OP_PERMISSIONS_GET: u32 = 9;
 
 /// One request. The bus copies it, the path and the value before `submit` returns.
 #[repr(C)]

@@ -9,14 +9,15 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use futures_core::Stream;
-use kexec::nt::Tag;
 use kexec::nt::wdm::DevicePtr;
+use kexec::nt::{Tag, Vec};
 use kexec::{Passive, Result, Status};
 
-use super::value::{Names, Value};
+use super::value::{Names, Permissions, Value};
 use crate::ffi::query::query;
 use crate::ffi::request::{Bus, Reply, Submission};
 use crate::ffi::watch::Registration;
+use crate::store::Permission;
 use crate::store_async as table;
 use crate::store_async::AsyncStoreV1;
 
@@ -85,6 +86,28 @@ impl Store {
     /// Lists a node's children. A node without any has an empty list.
     pub async fn directory(&self, path: &str) -> Result<Names> {
         self.request(table::OP_DIRECTORY, 0, path, &[]).await
+    }
+
+    /// Reads a node's permissions.
+    ///
+    /// # Errors
+    /// `STATUS_NOT_SUPPORTED`: the bus driver is older than the operation.
+    pub async fn permissions(&self, path: &str) -> Result<Permissions> {
+        self.request(table::OP_PERMISSIONS_GET, 0, path, &[]).await
+    }
+
+    /// Sets a node's permissions; the first entry names the owner.
+    ///
+    /// # Errors
+    /// `STATUS_INVALID_PARAMETER` for none at all, or for a mask above 3.
+    pub async fn set_permissions(&self, path: &str, permissions: &[Permission]) -> Result {
+        let mut entries = Vec::new(self.tag);
+        for Permission { domain, mask } in permissions {
+            let ([d0, d1], [m0, m1, m2, m3]) = (domain.to_le_bytes(), mask.to_le_bytes());
+            entries.try_extend_from_slice(&[d0, d1, 0, 0, m0, m1, m2, m3])?;
+        }
+        self.request(table::OP_PERMISSIONS_SET, 0, path, &entries)
+            .await
     }
 
     /// Starts a transaction that its owner commits, and tries again on a conflict.

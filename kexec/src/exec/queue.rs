@@ -51,11 +51,11 @@ fn tagged(tasks: *mut Header, tags: usize) -> *mut Header {
 }
 
 impl RunQueue {
-    #[cfg(not(any(loom, shuttle)))]
+    #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }
-    #[cfg(any(loom, shuttle))]
+    #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }

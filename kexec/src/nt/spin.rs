@@ -13,44 +13,14 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-#[cfg(any(loom, shuttle))]
-use crate::atomic::LockWord;
-#[cfg(not(any(loom, shuttle)))]
-use word::LockWord;
-
-#[cfg(not(any(loom, shuttle)))]
-mod word {
-    use core::cell::UnsafeCell;
-
-    use crate::nt::sys;
-
-    /// NT's spin lock.
-    pub(super) struct LockWord(UnsafeCell<usize>);
-
-    impl LockWord {
-        pub(super) const fn new() -> Self {
-            Self(UnsafeCell::new(0))
-        }
-        /// The level to restore.
-        pub(super) fn acquire(&self) -> u8 {
-            // SAFETY: the word is a spin lock initialised to zero, at a fixed address while borrowed.
-            unsafe { sys::KeAcquireSpinLockRaiseToDpc(self.0.get()) }
-        }
-        /// # Safety
-        /// The caller holds the lock, and `old` is what `acquire` returned.
-        pub(super) unsafe fn release(&self, old: u8) {
-            // SAFETY: by contract.
-            unsafe { sys::KeReleaseSpinLock(self.0.get(), old) };
-        }
-    }
-}
+use super::sys;
 
 /// A value behind a spin lock.
 ///
 /// # IRQL
 /// <= DISPATCH_LEVEL.
 pub struct SpinLock<T: ?Sized> {
-    word: LockWord,
+    word: UnsafeCell<usize>,
     value: UnsafeCell<T>,
 }
 
@@ -66,7 +36,7 @@ impl<T> SpinLock<T> {
     /// Any.
     pub const fn new(value: T) -> Self {
         Self {
-            word: LockWord::new(),
+            word: UnsafeCell::new(0),
             value: UnsafeCell::new(value),
         }
     }
@@ -93,7 +63,8 @@ impl<T: ?Sized> SpinLock<T> {
     /// });
     /// ```
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        let old = self.word.acquire();
+        // SAFETY: the word is a spin lock initialised to zero, at a fixed address while borrowed.
+        let old = unsafe { sys::KeAcquireSpinLockRaiseToDpc(self.word.get()) };
         SpinGuard {
             lock: self,
             old,
@@ -150,7 +121,7 @@ impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
 impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: held by this guard; restores the level that was found.
-        unsafe { self.lock.word.release(self.old) };
+        unsafe { sys::KeReleaseSpinLock(self.lock.word.get(), self.old) };
     }
 }
 

@@ -4,8 +4,7 @@
 use core::future::poll_fn;
 use core::task::Poll;
 
-use super::Leave;
-use crate::atomic::AtomicWaker;
+use atomic_waker::AtomicWaker;
 use heapless::Deque;
 
 use super::waiters::Waiters;
@@ -75,26 +74,20 @@ impl<T: Send, const N: usize> Channel<T, N> {
 
     /// Waits for the next value; `None` when the channel is closed and empty. One receiver. Cancel-safe.
     pub async fn recv(&self) -> Option<T> {
-        let leave = Leave::new(&self.waker);
-        let value = poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Some(value) = self.try_recv() {
                 return Poll::Ready(Some(value));
             }
             self.waker.register(cx.waker());
             // Closed is looked at before the queue: what was queued before the close is still delivered.
             let closed = self.room.is_closed();
-            let value = match self.try_recv() {
-                Some(value) => Some(value),
-                None if closed => None,
-                None => return Poll::Pending,
-            };
-            // Its sender may have looked for a waker before there was one.
-            drop(self.waker.take());
-            Poll::Ready(value)
+            match self.try_recv() {
+                Some(value) => Poll::Ready(Some(value)),
+                None if closed => Poll::Ready(None),
+                None => Poll::Pending,
+            }
         })
-        .await;
-        leave.done();
-        value
+        .await
     }
 
     /// Ends the channel: sends fail, the receiver gets what is queued and then `None`.

@@ -5,7 +5,8 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use crate::atomic::AtomicWaker;
+use atomic_waker::AtomicWaker;
+
 use crate::nt::{Arc, SpinLock, Tag};
 use crate::status::{Result, Status};
 
@@ -115,8 +116,6 @@ impl<T: Send + 'static> Drop for Receiver<T> {
         let old = core::mem::replace(&mut *self.0.slot.lock(), Slot::ReceiverGone);
         // A value's drop runs outside the lock.
         drop(old);
-        // The sender may live on, and must not keep the task that waited.
-        drop(self.0.waker.take());
     }
 }
 

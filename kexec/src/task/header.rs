@@ -80,7 +80,7 @@ pub struct Header {
     pub(crate) join: AtomicWaker,
 }
 
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Header>() <= 96);

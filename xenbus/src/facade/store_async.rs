@@ -9,7 +9,7 @@ use kexec::{Result, Status};
 use xenbus_interface::store_async as table;
 
 use crate::status;
-use crate::store::client::{Client, Watch};
+use crate::store::client::{Client, Watch, permission_text};
 use crate::store::queue::Admission;
 use crate::store::request::{Callback, Request};
 use crate::store::watch::Target;
@@ -28,12 +28,9 @@ pub struct Operation<'a> {
     pub value: &'a [u8],
 }
 
-/// A submitted request; give it back by [`Pending::close`].
+/// A submitted request; give it back by [`Pending::close`]. One pointer: it is the request's own block.
 #[must_use = "a pending request is closed exactly once"]
-pub struct Pending {
-    client: Client,
-    request: Arc<Request>,
-}
+pub struct Pending(pub(crate) Arc<Request>);
 
 /// Submits a request. `callback` is made once, unless the request is closed before; `None`: nobody
 /// hears of the result, and there is nothing to close.
@@ -48,30 +45,19 @@ pub fn submit(
 ) -> Result<Option<Pending>> {
     let request = encode(client, operation, callback)?;
     let shared = client.shared();
-    if callback.is_none() {
-        // A transaction that nobody hears of is ended by the task.
-        if operation.number == table::OP_TRANSACTION_START {
-            return Err(status::INVALID_PARAMETER);
-        }
-        shared.submit(&request, admission(operation.number))?;
-        return Ok(None);
+    request.set_lane(client.lane());
+    let admission = match (operation.number, callback) {
+        (table::OP_TRANSACTION_COMMIT | table::OP_TRANSACTION_ABORT, _) => Admission::Cleanup,
+        // Nobody would know which transaction to end.
+        (table::OP_TRANSACTION_START, None) => return Err(status::INVALID_PARAMETER),
+        (_, None) => Admission::Detached,
+        (_, Some(_)) => Admission::Waiting,
+    };
+    if callback.is_some() {
+        request.set_owner(shared);
     }
-    shared.delivery.reserve().map_err(status::no_memory)?;
-    if let Err(status) = shared.submit(&request, admission(operation.number)) {
-        shared.delivery.unreserve();
-        return Err(status);
-    }
-    Ok(Some(Pending {
-        client: client.clone(),
-        request,
-    }))
-}
-
-fn admission(number: u32) -> Admission {
-    match number {
-        table::OP_TRANSACTION_COMMIT | table::OP_TRANSACTION_ABORT => Admission::Cleanup,
-        _ => Admission::Waiting,
-    }
+    shared.submit(&request, admission)?;
+    Ok(callback.map(|_| Pending(request)))
 }
 
 fn encode(
@@ -99,6 +85,7 @@ fn encode(
         table::OP_READ => plain(Kind::READ),
         table::OP_REMOVE => plain(Kind::RM),
         table::OP_DIRECTORY => plain(Kind::DIRECTORY),
+        table::OP_PERMISSIONS_GET => plain(Kind::GET_PERMS),
         table::OP_WRITE => {
             let [a, b, c] = Path::plain(path)?.parts();
             make(Kind::WRITE, &[a, b, c, b"\0", value])
@@ -114,16 +101,16 @@ fn encode(
         table::OP_TRANSACTION_COMMIT => make(Kind::TRANSACTION_END, &[b"T\0"]),
         table::OP_TRANSACTION_ABORT => make(Kind::TRANSACTION_END, &[b"F\0"]),
         table::OP_PERMISSIONS_SET => {
-            let mut text = heapless::Vec::<u8, 512>::new();
             let (entries, rest) = value.as_chunks::<8>();
             if !rest.is_empty() {
                 return Err(status::INVALID_PARAMETER);
             }
-            for &[d0, d1, _, _, m0, m1, m2, m3] in entries {
-                let domain = u16::from_le_bytes([d0, d1]);
-                let mask = u32::from_le_bytes([m0, m1, m2, m3]);
-                Permission { domain, mask }.append(&mut text)?;
-            }
+            let text = permission_text(entries.iter().map(|&[d0, d1, _, _, m0, m1, m2, m3]| {
+                Ok(Permission {
+                    domain: u16::from_le_bytes([d0, d1]),
+                    mask: u32::from_le_bytes([m0, m1, m2, m3]),
+                })
+            }))?;
             let [a, b, c] = Path::plain(path)?.parts();
             make(Kind::SET_PERMS, &[a, b, c, b"\0", &text])
         }
@@ -137,33 +124,21 @@ impl Pending {
     /// A request that had not completed is cancelled, and what it leaves at the daemon is undone. Not
     /// from a completion of this request.
     pub fn close(self) {
-        let shared = self.client.shared();
-        let cancelled = self.request.disarm();
-        shared.delivery.unreserve();
-        if !cancelled {
+        let request = self.0;
+        let cancelled = request.disarm();
+        let Some(shared) = request.take_owner().filter(|_| cancelled) else {
             return;
-        }
+        };
         // A transaction that was started and not told of ends here, or with the daemon's reply.
-        let id = self.request.started();
-        let started = self
-            .request
-            .claim(Kind::TRANSACTION_START, Kind::TRANSACTION_END, true);
-        match id {
-            Some(id) if started => {
-                self.request.set_end(id, false);
-                let _ = shared.submit(&self.request, Admission::Cleanup);
-            }
-            _ => self.request.orphan(),
+        if request.abandon_start() {
+            let _ = shared.submit(&request, Admission::Cleanup);
         }
     }
 }
 
 /// A registered watch; give it back by [`LiveWatch::remove`].
 #[must_use = "a watch is removed exactly once"]
-pub struct LiveWatch {
-    client: Client,
-    watch: Watch,
-}
+pub struct LiveWatch(Watch);
 
 /// Registers a watch. Success is the local part; a refusal of the daemon comes by `callback`.
 ///
@@ -171,27 +146,13 @@ pub struct LiveWatch {
 /// As [`submit`].
 pub fn watch_add(client: &Client, path: &[u8], callback: Callback) -> Result<LiveWatch> {
     let path = Path::plain(path)?;
-    client
-        .shared()
-        .delivery
-        .reserve()
-        .map_err(status::no_memory)?;
     match client.watch_for(path, Target::Call(callback)) {
         Ok((watch, call)) if call.refused().is_none() => {
             call.detach();
-            Ok(LiveWatch {
-                client: client.clone(),
-                watch,
-            })
+            Ok(LiveWatch(watch))
         }
-        Ok((_, call)) => {
-            client.shared().delivery.unreserve();
-            Err(call.refused().unwrap_or(status::UNSUCCESSFUL))
-        }
-        Err(status) => {
-            client.shared().delivery.unreserve();
-            Err(status)
-        }
+        Ok((_, call)) => Err(call.refused().unwrap_or(status::UNSUCCESSFUL)),
+        Err(status) => Err(status),
     }
 }
 
@@ -200,10 +161,8 @@ impl LiveWatch {
     ///
     /// Not from its callback.
     pub fn remove(self) {
-        let shared = self.client.shared().clone();
         // Silences it first, which waits for a call in progress; UNWATCH is not waited for.
-        drop(self.watch);
-        shared.delivery.unreserve();
+        drop(self.0);
     }
 }
 

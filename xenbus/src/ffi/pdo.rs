@@ -65,6 +65,8 @@ type Class = heapless::String<64>;
 pub(super) struct Pdo {
     parent: SpinLock<Option<DeviceRef>>,
     fdo: Device<Extension>,
+    /// The context of the store tables that the child has.
+    caller: tables::Caller,
     device_id: u16,
     class: Class,
     state: AtomicU8,
@@ -92,6 +94,7 @@ impl Pdo {
                 Ok(Extension::Pdo(Self {
                     parent: SpinLock::new(Some(fdo.as_ptr().reference())),
                     fdo,
+                    caller: tables::Caller::new(fdo),
                     device_id,
                     class: Class::try_from(class).map_err(|_| Status::NAME_TOO_LONG)?,
                     state: AtomicU8::new(PRESENT),
@@ -343,7 +346,7 @@ impl Pdo {
         let answer = if query.guid() == lower::GUID {
             self.bus_interface(fdo, &query)
         } else {
-            tables::answer(fdo, &query)
+            tables::answer(fdo, &self.caller, &query)
         };
         match answer {
             Ok(()) => irp.set(0, 0),

@@ -13,7 +13,7 @@ use kexec::nt::Arc;
 use kexec::{Result, Status};
 
 use super::queue::Admission;
-use super::request::{Bytes, INLINE, Request};
+use super::request::{Bytes, INLINE, Request, TAG};
 use super::shared::{Shared, add};
 use super::transaction::Transaction;
 use super::watch::{Node, Target};
@@ -25,10 +25,8 @@ use crate::status;
 pub struct Client {
     shared: Arc<Shared>,
     admission: Admission,
+    lane: u8,
 }
-
-/// Text of SET_PERMS entries, as much as is sent in one request.
-const PERMISSIONS_MAX: usize = 512;
 
 impl Client {
     /// A client of the connection that `shared` belongs to.
@@ -37,7 +35,21 @@ impl Client {
         Self {
             shared,
             admission: Admission::Waiting,
+            lane: 0,
         }
+    }
+
+    /// The same on a lane of its own: lanes take turns, so callers do not wait for each other's
+    /// requests. There are [`LANES`](super::queue::LANES), numbers beyond share.
+    #[must_use]
+    pub fn on_lane(self, lane: u8) -> Self {
+        Self { lane, ..self }
+    }
+
+    /// The lane.
+    #[must_use]
+    pub fn lane(&self) -> u8 {
+        self.lane
     }
 
     /// The same for a caller that may not wait: held to the small limit of the queue.
@@ -46,6 +58,7 @@ impl Client {
         Self {
             shared: self.shared.clone(),
             admission: Admission::Synchronous,
+            lane: self.lane,
         }
     }
 
@@ -76,6 +89,7 @@ impl Client {
         let state = request.and_then(|request| {
             let long = usize::from(request.body_len() > INLINE);
             add(&self.shared.counters.allocations, 1 + long);
+            request.set_lane(self.lane);
             self.shared.submit(&request, admission).map(|()| request)
         });
         Call {
@@ -119,15 +133,16 @@ impl Client {
         path: Path<'_>,
         permissions: &[Permission],
     ) -> Call<()> {
-        let mut text = heapless::Vec::<u8, PERMISSIONS_MAX>::new();
-        if let Err(status) = permissions.iter().try_for_each(|p| p.append(&mut text)) {
-            return Call::failed(status, ignore);
+        match permission_text(permissions.iter().map(|p| Ok(*p))) {
+            Ok(text) => {
+                let [a, b, c] = path.parts();
+                self.call(Kind::SET_PERMS, tx, &[a, b, c, b"\0", &text], ignore)
+            }
+            Err(status) => Call::failed(status, ignore),
         }
-        let [a, b, c] = path.parts();
-        self.call(Kind::SET_PERMS, tx, &[a, b, c, b"\0", &text], ignore)
     }
 
-    /// The permission strings of a node, each with a NUL.
+    /// The permission strings of a node, each with a NUL: [`wire::permissions`] reads them.
     pub fn permissions(&self, tx: Option<&Transaction>, path: Path<'_>) -> Call<Bytes> {
         let [a, b, c] = path.parts();
         self.call(Kind::GET_PERMS, tx, &[a, b, c, b"\0"], Ok)
@@ -184,6 +199,21 @@ impl Client {
         let call = self.submit(Ok(request), self.admission, ignore);
         Ok((watch, call))
     }
+}
+
+/// The text of SET_PERMS entries. Made in pool: there may be hundreds.
+pub(crate) fn permission_text(
+    permissions: impl Iterator<Item = Result<Permission>>,
+) -> Result<kexec::nt::Vec<u8>> {
+    let mut text = kexec::nt::Vec::new(TAG);
+    for permission in permissions {
+        text.try_extend_from_slice(&permission?.text()?)
+            .map_err(status::no_memory)?;
+        if text.len() > wire::PAYLOAD_MAX {
+            return Err(status::INVALID_BUFFER_SIZE);
+        }
+    }
+    Ok(text)
 }
 
 pub(super) fn ignore(_: Bytes) -> Result<()> {

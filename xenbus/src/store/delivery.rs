@@ -2,13 +2,14 @@
 //! Callbacks into other drivers, made outside any poll.
 //!
 //! The store task may not call foreign code: a callback that asks for the store again would find the
-//! task running. So the task queues what is to be told here and a DPC of its own makes the calls.
-//! Room is reserved when a request or watch with a callback is made, so queuing cannot fail.
+//! task running. So the task lists what is to be told here, linked through itself so that listing
+//! cannot fail, and a DPC of its own makes the calls: one DPC for all that a turn completed.
 //! `<= DISPATCH_LEVEL`. [`Delivery::stop`] at PASSIVE_LEVEL waits for the DPC.
 
-use kexec::nt::{Arc, Dpc, SpinLock, Vec};
+use kexec::nt::{Arc, Dpc, SpinLock};
 use kexec::{Passive, Result};
 
+use super::chain::Chain;
 use super::request::{Request, TAG};
 use super::watch::Node;
 
@@ -21,10 +22,12 @@ pub enum Job {
 }
 
 struct Jobs {
-    /// Waiting, oldest first.
-    waiting: Vec<Job>,
-    /// Places promised.
-    reserved: usize,
+    requests: Chain<Request>,
+    watches: Chain<Node>,
+    /// Whose turn it is: neither kind keeps the other waiting.
+    watch_next: bool,
+    /// The DPC is queued or runs, and will look again.
+    pending: bool,
 }
 
 /// Callbacks made in one DPC.
@@ -47,8 +50,10 @@ impl Delivery {
             TAG,
             Self {
                 jobs: SpinLock::new(Jobs {
-                    waiting: Vec::new(TAG),
-                    reserved: 0,
+                    requests: Chain::new(),
+                    watches: Chain::new(),
+                    watch_next: false,
+                    pending: false,
                 }),
                 dpc: SpinLock::new(None),
             },
@@ -81,38 +86,31 @@ impl Delivery {
 
     fn pop(&self) -> Option<Job> {
         let mut jobs = self.jobs.lock();
-        (!jobs.waiting.is_empty()).then(|| jobs.waiting.remove(0))
-    }
-
-    /// Promises room for one more job.
-    ///
-    /// # Errors
-    /// `NO_MEMORY`.
-    pub fn reserve(&self) -> Result {
-        let mut jobs = self.jobs.lock();
-        let want = jobs.reserved + 1;
-        let have = jobs.waiting.len();
-        jobs.waiting.try_reserve(want.saturating_sub(have))?;
-        jobs.reserved = want;
-        Ok(())
-    }
-
-    /// Gives a promise back, once its job has been made or never will.
-    pub fn unreserve(&self) {
-        let mut jobs = self.jobs.lock();
-        jobs.reserved = jobs.reserved.saturating_sub(1);
+        jobs.watch_next = !jobs.watch_next;
+        let watch = jobs.watch_next && !jobs.watches.is_empty() || jobs.requests.is_empty();
+        let job = if watch {
+            jobs.watches.pop().map(Job::Watch)
+        } else {
+            jobs.requests.pop().map(Job::Request)
+        };
+        jobs.pending = job.is_some();
+        job
     }
 
     pub(super) fn push(&self, job: Job) {
-        // Cannot fail: each job has a reserved place. If the promise was broken the job is dropped.
-        let kept = self.jobs.lock().waiting.try_push(job);
-        if kept.is_err() {
-            kexec::error!("store: lost a callback, no room reserved");
+        let mut jobs = self.jobs.lock();
+        match job {
+            Job::Request(request) => jobs.requests.push(request),
+            Job::Watch(node) => jobs.watches.push(node),
         }
-        self.pend();
+        let pending = core::mem::replace(&mut jobs.pending, true);
+        drop(jobs);
+        if !pending {
+            self.pend();
+        }
     }
 
-    /// Makes up to `budget` callbacks; true when more wait. Called by the DPC, never from a poll.
+    /// Makes up to `budget` callbacks; true when more may wait. Called by the DPC, never from a poll.
     pub fn run(&self, budget: usize) -> bool {
         for _ in 0..budget {
             match self.pop() {
@@ -121,6 +119,6 @@ impl Delivery {
                 None => return false,
             }
         }
-        !self.jobs.lock().waiting.is_empty()
+        true
     }
 }

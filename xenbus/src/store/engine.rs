@@ -13,7 +13,12 @@
 //!     | 3 fault, no such bit    v
 //!     +-----------------------> Down
 //! ```
-//! 1, 3 [`Engine::fault`]; 2, 4 [`Engine::reconnect`]. In Down everything fails at once.
+//! 1, 3 [`Engine::fault`]; 2, 4 [`Engine::reconnect`]. In Down everything fails at once. From every
+//! state the toolstack may introduce the domain anew, to a daemon that was restarted: it zeroes the
+//! indices, ours too, which nobody else does; [`Engine::introduced`] starts over from there.
+//!
+//! Batches: while more is queued than the window takes, the window is filled again only once half of
+//! it is empty, so that one event to the daemon stands for at least half a window of requests.
 
 use core::task::{Context, Poll};
 use kexec::nt::{Arc, Box};
@@ -29,9 +34,13 @@ use super::watch::Fired;
 use super::wire::{self, HEADER_LEN, Header, Kind};
 use crate::status;
 
+mod clock;
+
 /// Most requests in flight: C xenstored stops reading at 20 outstanding.
 pub const WINDOW: usize = 16;
 const SLOT_BITS: u32 = 4;
+/// The clock is looked at no more often than this: a request or two more is not worth it.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Messages handled in one turn; one ring holds no more.
 const MESSAGES_PER_TURN: usize = 64;
 /// Requests that nobody wants any more, skipped in one turn.
@@ -54,7 +63,8 @@ struct InFlight {
     request: Arc<Request>,
     header: Header,
     since: Instant,
-    warned: u64,
+    /// Its number among all requests.
+    number: u64,
     expired: bool,
 }
 
@@ -86,12 +96,20 @@ pub struct Engine<P: Port> {
     window: [Option<InFlight>; WINDOW],
     generations: [u32; WINDOW],
     in_flight: usize,
+    /// Requests so far, and the youngest that was answered.
+    numbers: u64,
+    answered: u64,
+    /// The window was full and is being emptied to its half.
+    emptying: bool,
     sending: Option<usize>,
     connection: Connection,
     epoch: u32,
     /// When something was last heard or said.
     active: Instant,
     stop_since: Option<Instant>,
+    /// When the clock was looked at last, and when requests without a reply were last logged.
+    looked: Option<Instant>,
+    warned: Instant,
 }
 
 impl<P: Port> Engine<P> {
@@ -120,11 +138,16 @@ impl<P: Port> Engine<P> {
                 window: [const { None }; WINDOW],
                 generations: [seed; WINDOW],
                 in_flight: 0,
+                numbers: 0,
+                answered: 0,
+                emptying: false,
                 sending: None,
                 connection,
                 epoch,
                 active: now,
                 stop_since: None,
+                looked: None,
+                warned: now,
             },
         )
     }
@@ -133,6 +156,13 @@ impl<P: Port> Engine<P> {
     pub fn turn(&mut self, now: Instant) -> Turn {
         add(&self.shared.counters.turns, 1);
         self.follow_epoch();
+        if ring::introduced(
+            &self.port,
+            self.sender.published(),
+            self.receiver.published(),
+        ) {
+            self.introduced(now);
+        }
         let mut again = false;
         match self.connection {
             Connection::Up => {
@@ -237,6 +267,7 @@ impl<P: Port> Engine<P> {
             return;
         };
         self.in_flight -= 1;
+        self.answered = self.answered.max(entry.number);
         add(&self.shared.counters.replies, 1);
         let reply = if header.tx_id != entry.header.tx_id {
             Err(status::DEVICE_PROTOCOL_ERROR)
@@ -292,7 +323,7 @@ impl<P: Port> Engine<P> {
         let mut skips = 0;
         loop {
             if self.sending.is_none() {
-                if self.in_flight >= self.policy.window.min(WINDOW) {
+                if !self.admits() {
                     return Ok(false);
                 }
                 let Some(request) = self.shared.queue.pop() else {
@@ -328,6 +359,20 @@ impl<P: Port> Engine<P> {
         }
     }
 
+    /// Whether the window takes a request now.
+    fn admits(&mut self) -> bool {
+        let window = self.policy.window.clamp(1, WINDOW);
+        if self.in_flight >= window {
+            self.emptying = true;
+            return false;
+        }
+        // Those that the daemon has passed over, or will never answer, keep nobody waiting.
+        let live = |entry: &&InFlight| entry.number > self.answered && !entry.expired;
+        self.emptying =
+            self.emptying && self.window.iter().flatten().filter(live).count() > window / 2;
+        !self.emptying
+    }
+
     /// Gives a request its id and its place in the window; false when it need not be sent.
     fn begin(&mut self, request: Arc<Request>, now: Instant) -> bool {
         if !request.start() {
@@ -346,6 +391,7 @@ impl<P: Port> Engine<P> {
             return false;
         };
         let req_id = self.next_id(slot);
+        self.numbers += 1;
         self.window[slot] = Some(InFlight {
             request,
             header: Header {
@@ -355,7 +401,7 @@ impl<P: Port> Engine<P> {
                 len,
             },
             since: now,
-            warned: 0,
+            number: self.numbers,
             expired: false,
         });
         self.in_flight += 1;
@@ -426,6 +472,17 @@ impl<P: Port> Engine<P> {
         }
     }
 
+    /// The domain was introduced to the daemon anew: nothing of ours is known there, and the rings
+    /// are empty.
+    fn introduced(&mut self, now: Instant) {
+        kexec::warn!("store: introduced to the daemon anew");
+        add(&self.shared.counters.introductions, 1);
+        self.shared.suspended();
+        self.epoch = self.shared.epoch();
+        self.fail_window(status::CONNECTION_DISCONNECTED);
+        self.connection = Connection::Reconnecting { since: now };
+    }
+
     /// Registers every watch again and tells each owner once that anything may have changed.
     fn renew_watches(&mut self, now: Instant) {
         let mut at = 0;
@@ -460,6 +517,7 @@ impl<P: Port> Engine<P> {
 
     fn fail_window(&mut self, status: Status) {
         self.sending = None;
+        self.emptying = false;
         for place in &mut self.window {
             if let Some(entry) = place.take() {
                 settle(&self.shared, &entry.request, Err(status));
@@ -472,49 +530,6 @@ impl<P: Port> Engine<P> {
         self.fail_window(status);
         while let Some(request) = self.shared.queue.pop() {
             settle(&self.shared, &request, Err(status));
-        }
-    }
-
-    fn look_at_clock(&mut self, now: Instant) {
-        if self.in_flight > 0
-            && self.connection == Connection::Up
-            && now.since(self.active) >= self.policy.fallback
-        {
-            add(&self.shared.counters.fallback_sends, 1);
-            self.notify(now);
-        }
-        for entry in self.window.iter_mut().flatten() {
-            let age = now.since(entry.since);
-            let periods = age.ticks() / self.policy.warn_after.ticks().max(1);
-            if periods > entry.warned && !entry.expired {
-                entry.warned = periods;
-                kexec::warn!(
-                    "store: no reply to type {} id {:#x} for {age}",
-                    entry.header.kind.0,
-                    entry.header.req_id
-                );
-            }
-            // Its place stays taken until the reply comes: the daemon still owes it.
-            if self.policy.timeout.is_some_and(|limit| age >= limit) && !entry.expired {
-                entry.expired = true;
-                add(&self.shared.counters.timeouts, 1);
-                settle(&self.shared, &entry.request, Err(status::IO_TIMEOUT));
-            }
-        }
-        let Some(limit) = self.policy.timeout else {
-            return;
-        };
-        while self
-            .shared
-            .queue
-            .oldest()
-            .is_some_and(|since| now.since(since) >= limit)
-        {
-            let Some(request) = self.shared.queue.pop() else {
-                break;
-            };
-            add(&self.shared.counters.timeouts, 1);
-            settle(&self.shared, &request, Err(status::IO_TIMEOUT));
         }
     }
 
@@ -550,6 +565,12 @@ fn settle(shared: &Shared, request: &Arc<Request>, reply: Result<&[u8]>) {
     match request.finish(reply) {
         After::Nothing => {}
         After::Deliver => shared.delivery.push(Job::Request(request.clone())),
+        After::More => {
+            let queue = &shared.queue;
+            if let Err(status) = queue.push(request, Admission::Cleanup, Instant::now()) {
+                settle(shared, request, Err(status));
+            }
+        }
         After::Undo => {
             let _ = shared
                 .queue

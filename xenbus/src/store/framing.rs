@@ -59,6 +59,12 @@ impl Sender {
         Ok(true)
     }
 
+    /// The ring's index as last published.
+    #[must_use]
+    pub fn published(&self) -> u32 {
+        self.ring.published()
+    }
+
     /// Whether a message is partly on the ring.
     #[must_use]
     pub fn mid_message(&self) -> bool {
@@ -148,6 +154,12 @@ impl Receiver {
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload[..self.len]
+    }
+
+    /// The ring's index as last published.
+    #[must_use]
+    pub fn published(&self) -> u32 {
+        self.ring.published()
     }
 
     /// Whether a message is partly assembled.

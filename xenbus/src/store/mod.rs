@@ -7,7 +7,9 @@
 //! | [`ring`] | the shared page: indices, copies, when to notify |
 //! | [`framing`] | whole messages over the rings |
 //! | [`request`] | one request: bytes, reply, life |
-//! | [`queue`] | from callers to the task |
+//! | [`chain`] | lists linked through what they list |
+//! | [`queue`] | from callers to the task, a lane for each caller |
+//! | [`listing`] | a directory that takes several replies |
 //! | [`watch`] | tokens and who is told |
 //! | [`delivery`] | callbacks outside any poll |
 //! | [`shared`] | what callers and the task share |
@@ -16,11 +18,13 @@
 //! | [`connection`] | start and stop, where the page is |
 //! | [`client`], [`transaction`] | what callers hold |
 
+pub mod chain;
 pub mod client;
 pub mod connection;
 pub mod delivery;
 pub mod engine;
 pub mod framing;
+pub mod listing;
 pub mod queue;
 pub mod request;
 pub mod ring;
@@ -37,3 +41,5 @@ pub use transaction::Transaction;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod service_tests;

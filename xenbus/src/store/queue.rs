@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The software queue between callers and the store task.
 //!
-//! Requests are linked through themselves, so queuing needs no memory. Callers that may not wait are
-//! held to a small limit and get `INSUFFICIENT_RESOURCES` over it; futures are held to a large one;
-//! cleaning up (END, UNWATCH) is always admitted, so that tearing down proceeds. Order is kept: what
-//! one caller submits goes out in that order. `<= DISPATCH_LEVEL`.
+//! Requests are linked through themselves, so queuing needs no memory. Each caller has a lane: order
+//! is kept within a lane, and lanes take turns, so that a caller with a thousand requests outstanding
+//! keeps nobody else waiting for more than a few of them.
+//!
+//! Who awaits a reply waits for its place too and is never refused: what is queued on its behalf is
+//! the block that it made and waits for. Callers that may not wait, and requests that nobody waits
+//! for, are held to a limit and get `INSUFFICIENT_RESOURCES` over it. Cleaning up (END, UNWATCH) is
+//! always admitted, so that tearing down proceeds. `<= DISPATCH_LEVEL`.
 
 use kexec::nt::{Arc, SpinLock};
 use kexec::{Instant, Result, Status};
 
+use super::chain::Chain;
 use super::request::{Phase, Request};
 use crate::status;
 
@@ -17,24 +22,30 @@ use crate::status;
 pub enum Admission {
     /// A caller that may not wait.
     Synchronous,
-    /// A future.
+    /// A future, or a completion.
     Waiting,
+    /// Nobody hears of the result.
+    Detached,
     /// Gives something back; never refused for want of room.
     Cleanup,
 }
 
 /// Most requests queued on behalf of callers that may not wait.
 pub const SYNCHRONOUS_LIMIT: usize = 256;
-/// Most requests queued on behalf of futures.
-pub const WAITING_LIMIT: usize = 8192;
-/// Most payload bytes queued.
-pub const BYTES_LIMIT: usize = 4 << 20;
+/// Most requests queued that nobody waits for.
+pub const DETACHED_LIMIT: usize = 1024;
+/// Lanes; callers beyond share them.
+pub const LANES: usize = 16;
 
 struct List {
-    head: Option<Arc<Request>>,
-    tail: Option<Arc<Request>>,
+    lanes: [Chain<Request>; LANES],
+    /// Bit n: lane n is not empty.
+    ready: u32,
+    /// The lane that was served last.
+    served: u32,
     count: usize,
-    bytes: usize,
+    /// Of these, on behalf of callers that may not wait, and of nobody.
+    limited: [usize; 2],
     closed: Option<Status>,
     /// Cleaning up is admitted although the queue is closed.
     cleanup: bool,
@@ -45,73 +56,83 @@ pub struct Queue {
     list: SpinLock<List>,
 }
 
+/// The count that an admission is held to, and its limit.
+fn limit(admission: Admission) -> Option<(usize, usize)> {
+    match admission {
+        Admission::Synchronous => Some((0, SYNCHRONOUS_LIMIT)),
+        Admission::Detached => Some((1, DETACHED_LIMIT)),
+        Admission::Waiting | Admission::Cleanup => None,
+    }
+}
+
 impl Queue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             list: SpinLock::new(List {
-                head: None,
-                tail: None,
+                lanes: [const { Chain::new() }; LANES],
+                ready: 0,
+                served: 0,
                 count: 0,
-                bytes: 0,
+                limited: [0; 2],
                 closed: None,
                 cleanup: false,
             }),
         }
     }
 
-    /// Appends a request.
+    /// Appends a request to its caller's lane.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES` over the caller's limit; the status that the queue was closed with.
     pub fn push(&self, request: &Arc<Request>, admission: Admission, now: Instant) -> Result {
-        let bytes = request.body_len();
         let mut list = self.list.lock();
         let cleanup = list.cleanup && admission == Admission::Cleanup;
         if let Some(status) = list.closed.filter(|_| !cleanup) {
             return Err(status);
         }
-        let limit = match admission {
-            Admission::Synchronous => SYNCHRONOUS_LIMIT,
-            Admission::Waiting => WAITING_LIMIT,
-            Admission::Cleanup => usize::MAX,
-        };
-        let full = list.count >= limit || list.bytes + bytes > BYTES_LIMIT;
-        if full && admission != Admission::Cleanup {
-            return Err(status::INSUFFICIENT_RESOURCES);
+        if let Some((class, most)) = limit(admission) {
+            if list.limited[class] >= most {
+                return Err(status::INSUFFICIENT_RESOURCES);
+            }
+            list.limited[class] += 1;
         }
-        {
+        let lane = {
             let mut state = request.state.lock();
             state.phase = Phase::Queued;
             state.submitted = now;
-        }
-        match list.tail.replace(request.clone()) {
-            Some(tail) => tail.state.lock().next = Some(request.clone()),
-            None => list.head = Some(request.clone()),
-        }
+            state.admission = admission;
+            usize::from(state.lane) % LANES
+        };
+        list.lanes[lane].push(request.clone());
+        list.ready |= 1 << lane;
         list.count += 1;
-        list.bytes += bytes;
         Ok(())
     }
 
-    /// Takes the oldest request.
+    /// Takes the oldest request of the lane whose turn it is.
     pub fn pop(&self) -> Option<Arc<Request>> {
         let mut list = self.list.lock();
-        let head = list.head.take()?;
-        list.head = head.state.lock().next.take();
-        if list.head.is_none() {
-            list.tail = None;
-        }
-        list.count -= 1;
-        list.bytes = list.bytes.saturating_sub(head.body_len());
-        Some(head)
+        // Lanes after the one served last come first.
+        let after = list.ready & !((2u32 << list.served) - 1);
+        let lane = match (after, list.ready) {
+            (_, 0) => return None,
+            (0, ready) => ready.trailing_zeros(),
+            (after, _) => after.trailing_zeros(),
+        };
+        list.served = lane;
+        list.take(lane)
     }
 
-    /// When the oldest request was submitted.
-    pub fn oldest(&self) -> Option<Instant> {
-        let list = self.list.lock();
-        list.head.as_ref().map(|head| head.state.lock().submitted)
+    /// Takes the oldest request of any lane that was submitted at or before `time`.
+    pub fn pop_until(&self, time: Instant) -> Option<Arc<Request>> {
+        let mut list = self.list.lock();
+        let lane = list.lanes.iter().position(|lane| {
+            lane.head()
+                .is_some_and(|head| head.state.lock().submitted <= time)
+        })?;
+        list.take(u32::try_from(lane).ok()?)
     }
 
     /// Requests queued.
@@ -154,15 +175,27 @@ impl Queue {
     }
 }
 
+impl List {
+    fn take(&mut self, lane: u32) -> Option<Arc<Request>> {
+        let chain = self.lanes.get_mut(lane as usize)?;
+        let request = chain.pop()?;
+        if chain.is_empty() {
+            self.ready &= !(1 << lane);
+        }
+        self.count -= 1;
+        if let Some((class, _)) = limit(request.state.lock().admission) {
+            self.limited[class] -= 1;
+        }
+        Some(request)
+    }
+}
+
 impl Default for Queue {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // One by one: a chain that frees itself link by link would use the stack.
-        while self.pop().is_some() {}
-    }
-}
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -18,9 +18,13 @@
 //! `<= DISPATCH_LEVEL`; the lock inside is held for copies of at most 4096 bytes, never across a wake.
 
 use atomic_waker::AtomicWaker;
-use kexec::nt::{Arc, SpinLock, Tag, Vec};
+use kexec::nt::{Arc, Box, SpinLock, Tag, Vec};
 use kexec::{Instant, Result, Status};
 
+use super::chain::Linked;
+use super::listing::{Listing, Part};
+use super::queue::Admission;
+use super::shared::Shared;
 use super::wire::{self, Kind, PAYLOAD_MAX};
 use crate::status;
 
@@ -131,20 +135,38 @@ pub enum After {
     Refused(Status),
     /// Nobody waits and the daemon has something of ours: the request was rearmed to undo it.
     Undo,
+    /// The reply was one part of a long list: the request was rearmed to ask for the next.
+    More,
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    pub(super) next: Option<Arc<Request>>,
+    /// The link of the one chain that the request is in: queue or delivery.
+    next: Option<Arc<Request>>,
     pub(super) kind: Kind,
     pub(super) tx_id: u32,
     /// The connection that the transaction belongs to.
     pub(super) epoch: u32,
     pub(super) submitted: Instant,
+    /// The lane of the caller.
+    pub(super) lane: u8,
+    /// How the request was admitted to the queue.
+    pub(super) admission: Admission,
     orphan: bool,
     deliver: bool,
     result: Result,
     body: Bytes,
+    /// The parts so far of a list that does not fit one reply.
+    listing: Option<Box<Listing>>,
+}
+
+impl Linked for Request {
+    fn set_next(&self, next: Arc<Self>) {
+        self.state.lock().next = Some(next);
+    }
+    fn take_next(&self) -> Option<Arc<Self>> {
+        self.state.lock().next.take()
+    }
 }
 
 /// One request; see the module.
@@ -153,6 +175,8 @@ pub struct Request {
     waker: AtomicWaker,
     /// Held while the call is made, so that taking it away waits for a call in progress.
     callback: SpinLock<Option<Callback>>,
+    /// The connection, for a request that is given back by itself.
+    owner: SpinLock<Option<Arc<Shared>>>,
 }
 
 impl Request {
@@ -186,16 +210,35 @@ impl Request {
                     tx_id,
                     epoch,
                     submitted: Instant::NEVER,
+                    lane: 0,
+                    admission: Admission::Waiting,
                     orphan: false,
                     deliver: callback.is_some(),
                     result: Ok(()),
                     body,
+                    listing: None,
                 }),
                 waker: AtomicWaker::new(),
                 callback: SpinLock::new(callback),
+                owner: SpinLock::new(None),
             },
         )
         .map_err(status::no_memory)
+    }
+
+    /// Puts the request on the lane of its caller.
+    pub(crate) fn set_lane(&self, lane: u8) {
+        self.state.lock().lane = lane;
+    }
+
+    /// Remembers the connection until the request is given back or has nothing to give back.
+    pub(crate) fn set_owner(&self, owner: &Arc<Shared>) {
+        *self.owner.lock() = Some(owner.clone());
+    }
+
+    /// The connection, once.
+    pub(crate) fn take_owner(&self) -> Option<Arc<Shared>> {
+        self.owner.lock().take()
     }
 
     /// The slot of the future that waits for this request.
@@ -257,6 +300,12 @@ impl Request {
         let mut state = self.state.lock();
         // Already settled by a time-out: the late reply only tells what there is to undo.
         let late = state.phase == Phase::Done;
+        let reply = match state.list(reply, late) {
+            Listed::No => reply,
+            Listed::More => return After::More,
+            Listed::Failed(status) => Err(status),
+            Listed::Whole => Ok(&[][..]),
+        };
         let outcome = match reply {
             Ok(payload) => state.accept(payload, late),
             Err(status) => Err(status),
@@ -327,6 +376,23 @@ impl Request {
         true
     }
 
+    /// Nobody waits any more. A START whose transaction is open becomes its end, to be submitted by
+    /// the caller: true. One that is on its way is undone by the task.
+    pub(crate) fn abandon_start(&self) -> bool {
+        let mut state = self.state.lock();
+        let started = match state.phase {
+            Phase::Done if state.result.is_ok() && state.kind == Kind::TRANSACTION_START => {
+                state.body.first_chunk::<4>().copied()
+            }
+            _ => None,
+        };
+        let Some(id) = started else {
+            state.orphan = true;
+            return false;
+        };
+        state.undo(Ok(u32::from_le_bytes(id)))
+    }
+
     /// Makes a claimed request the end of transaction `tx_id`.
     pub(crate) fn set_end(&self, tx_id: u32, commit: bool) {
         let mut state = self.state.lock();
@@ -355,6 +421,18 @@ fn end_body(commit: bool) -> Bytes {
     Bytes::Inline { len: 2, bytes }
 }
 
+/// What a reply means for a list in parts.
+enum Listed {
+    /// There is none.
+    No,
+    /// The next part is to be asked for.
+    More,
+    /// That was the last part.
+    Whole,
+    /// It cannot be had.
+    Failed(Status),
+}
+
 impl State {
     /// Payload bytes.
     pub(super) fn body_len(&self) -> usize {
@@ -368,14 +446,67 @@ impl State {
             self.body = Bytes::join(&[&id.to_le_bytes()])?;
             return Ok(id);
         }
+        if self.kind == Kind::GET_PERMS {
+            wire::permissions(payload).try_for_each(|entry| entry.map(drop))?;
+        }
         if self.kind.replies_ok() {
             if !payload.starts_with(b"OK") {
                 return Err(status::DEVICE_PROTOCOL_ERROR);
             }
+        } else if let Some(listing) = self.listing.take() {
+            self.body = Bytes::Heap(listing.into_inner().into_names());
         } else if !late {
             self.body = Bytes::join(&[payload])?;
         }
         Ok(0)
+    }
+
+    /// Follows a list over its parts: asks again when a reply of a DIRECTORY does not fit, and until
+    /// the last part.
+    fn list(&mut self, reply: Result<&[u8]>, late: bool) -> Listed {
+        if late || self.orphan {
+            self.listing = None;
+            return Listed::No;
+        }
+        let step = match (self.kind, reply) {
+            // E2BIG.
+            (Kind::DIRECTORY, Err(status::INVALID_BUFFER_SIZE)) => {
+                let body = core::mem::replace(&mut self.body, Bytes::EMPTY);
+                Box::try_new(TAG, Listing::new(body))
+                    .map_err(status::no_memory)
+                    .and_then(|mut listing| {
+                        let body = listing.ask()?;
+                        self.listing = Some(listing);
+                        Ok(Some(body))
+                    })
+            }
+            (Kind::DIRECTORY_PART, Ok(payload)) => match &mut self.listing {
+                Some(listing) => listing.add(payload).and_then(|part| match part {
+                    Part::More => listing.ask().map(Some),
+                    Part::Last => Ok(None),
+                }),
+                None => Err(status::DEVICE_PROTOCOL_ERROR),
+            },
+            // A daemon that has no parts: the list is too long.
+            (Kind::DIRECTORY_PART, Err(status::NOT_IMPLEMENTED)) => {
+                Err(status::INVALID_BUFFER_SIZE)
+            }
+            (Kind::DIRECTORY_PART, Err(status)) => Err(status),
+            _ => return Listed::No,
+        };
+        match step {
+            Ok(Some(body)) => {
+                self.kind = Kind::DIRECTORY_PART;
+                self.body = body;
+                self.phase = Phase::Idle;
+                Listed::More
+            }
+            Ok(None) => Listed::Whole,
+            Err(status) => {
+                self.listing = None;
+                Listed::Failed(status)
+            }
+        }
     }
 
     /// Makes a request that nobody waits for the one that undoes it, if the daemon holds something.

@@ -122,6 +122,16 @@ pub fn reconnecting(page: &impl RingPage) -> bool {
     page.control()[CONNECTION].load(Ordering::Acquire) != 0
 }
 
+/// Whether the toolstack has introduced the domain anew: that zeroes all indices, among them the two
+/// that are ours and last stood at `prod` and `cons`. What else the page says of them is ignored.
+pub fn introduced(page: &impl RingPage, prod: u32, cons: u32) -> bool {
+    let zero = |i: usize| page.control()[i].load(Ordering::Acquire) == 0;
+    (prod != 0 || cons != 0)
+        && [REQ_PROD, RSP_CONS, REQ_CONS, RSP_PROD]
+            .into_iter()
+            .all(zero)
+}
+
 /// Up to two contiguous pieces of a ring, from `index` for `len` bytes.
 fn pieces(base: usize, index: u32, len: usize) -> [core::ops::Range<usize>; 2] {
     let slot = (index % RING_LEN_U32) as usize;
@@ -162,6 +172,12 @@ impl Producer {
             });
         }
         Ok((RING_LEN_U32 - used) as usize)
+    }
+
+    /// `req_prod` as last published.
+    #[must_use]
+    pub fn published(&self) -> u32 {
+        self.published
     }
 
     /// Copies as much of `src` as fits into the open batch; returns how much.
@@ -221,6 +237,12 @@ impl Consumer {
             published: cons,
         };
         half.available(page).map(|_| half)
+    }
+
+    /// `rsp_cons` as last published.
+    #[must_use]
+    pub fn published(&self) -> u32 {
+        self.published
     }
 
     /// Bytes that can be pulled now.

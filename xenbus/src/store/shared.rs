@@ -93,6 +93,10 @@ counters! {
     turns,
     /// Times the connection broke.
     faults,
+    /// Times the toolstack introduced the domain anew.
+    introductions,
+    /// Log lines about requests without a reply.
+    age_warnings,
 }
 
 pub(super) fn add(counter: &AtomicU64, n: usize) {

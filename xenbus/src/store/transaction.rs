@@ -79,15 +79,8 @@ impl Drop for Transaction {
         let Some(request) = self.request.take() else {
             return;
         };
-        // The daemon of another connection has forgotten it already.
-        if self.epoch != self.client.shared().epoch() {
-            request.orphan();
-            return;
-        }
-        let id = request.started().unwrap_or(self.id);
-        // Still on its way: the task undoes it.
-        if request.claim(Kind::TRANSACTION_START, Kind::TRANSACTION_END, true) {
-            request.set_end(id, false);
+        // Still on its way: the task undoes it. The daemon of another connection has forgotten it.
+        if request.abandon_start() && self.epoch == self.client.shared().epoch() {
             let _ = self.client.shared().submit(&request, Admission::Cleanup);
         }
     }

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use kexec::nt::{Arc, SpinLock, Vec};
 use kexec::{Result, Status};
 
+use super::chain::Linked;
 use super::request::{Callback, Request, TAG};
 use crate::status;
 
@@ -51,6 +52,17 @@ pub struct Node {
     refused: SpinLock<Option<Status>>,
     /// The WATCH request: sent again after a reconnection, and in the end as UNWATCH.
     request: SpinLock<Option<Arc<Request>>>,
+    /// The link of the chain of callbacks to make.
+    next: SpinLock<Option<Arc<Node>>>,
+}
+
+impl Linked for Node {
+    fn set_next(&self, next: Arc<Self>) {
+        *self.next.lock() = Some(next);
+    }
+    fn take_next(&self) -> Option<Arc<Self>> {
+        self.next.lock().take()
+    }
 }
 
 impl Node {
@@ -205,6 +217,7 @@ impl Watches {
                 target: SpinLock::new(target),
                 refused: SpinLock::new(None),
                 request: SpinLock::new(None),
+                next: SpinLock::new(None),
             },
         )
         .map_err(status::no_memory)?;

@@ -47,6 +47,8 @@ impl Kind {
     pub const ERROR: Self = Self(16);
     /// Drop all watches and transactions of this domain.
     pub const RESET_WATCHES: Self = Self(21);
+    /// List some of the children of a node, from an offset.
+    pub const DIRECTORY_PART: Self = Self(22);
 
     /// Whether a successful reply is just "OK".
     #[must_use]
@@ -250,6 +252,58 @@ pub fn names(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     payload.split(|&b| b == 0).filter(|name| !name.is_empty())
 }
 
+/// One part of a long directory: its generation, the names in it, and whether it is the last.
+///
+/// Every string is terminated; an empty one after the names says that no more follow. A part without
+/// names that is not the last would be asked for again for ever, and is an error.
+///
+/// # Errors
+/// `DEVICE_PROTOCOL_ERROR` for anything else.
+pub fn parse_directory_part(payload: &[u8]) -> Result<(&[u8], &[u8], bool), Status> {
+    let generation = until_nul(payload);
+    let digits = !generation.is_empty() && generation.iter().all(u8::is_ascii_digit);
+    let rest = payload
+        .get(generation.len() + 1..)
+        .filter(|_| digits && generation.len() <= GENERATION_MAX)
+        .ok_or(status::DEVICE_PROTOCOL_ERROR)?;
+    let (names, last) = match rest {
+        [0] => (&rest[..0], true),
+        [names @ .., 0, 0] => (&rest[..=names.len()], true),
+        [_, .., 0] => (rest, false),
+        _ => return Err(status::DEVICE_PROTOCOL_ERROR),
+    };
+    // An empty name in the middle would end the list early for some readers and not for others.
+    if names.starts_with(b"\0") || names.windows(2).any(|pair| pair == b"\0\0") {
+        return Err(status::DEVICE_PROTOCOL_ERROR);
+    }
+    Ok((generation, names, last))
+}
+
+/// Longest generation: a decimal u64.
+pub const GENERATION_MAX: usize = 20;
+
+/// The entries of a GET_PERMS reply: a letter and a decimal domain each, terminated.
+///
+/// # Errors
+/// `DEVICE_PROTOCOL_ERROR` for anything else; each entry says so by itself.
+pub fn permissions(payload: &[u8]) -> impl Iterator<Item = Result<Permission, Status>> {
+    let whole = payload.strip_suffix(b"\0");
+    let entries = whole.unwrap_or(payload).split(|&b| b == 0);
+    entries.map(move |entry| {
+        let parsed = entry.split_first().and_then(|(letter, digits)| {
+            let mask = b"nrwb".iter().position(|l| l == letter)?;
+            let domain = u16::try_from(parse_u32(digits)?).ok()?;
+            Some(Permission {
+                domain,
+                mask: u32::try_from(mask).ok()?,
+            })
+        });
+        parsed
+            .filter(|_| whole.is_some())
+            .ok_or(status::DEVICE_PROTOCOL_ERROR)
+    })
+}
+
 /// Length of a watch token.
 pub const TOKEN_LEN: usize = 16;
 
@@ -305,25 +359,27 @@ pub struct Permission {
 }
 
 impl Permission {
-    /// Appends the text of this entry to `out`.
+    /// The text of this entry.
     ///
     /// # Errors
-    /// `INVALID_PARAMETER` for a mask above 3, `INVALID_BUFFER_SIZE` when `out` is full.
-    pub fn append<const N: usize>(self, out: &mut heapless::Vec<u8, N>) -> Result<(), Status> {
+    /// `INVALID_PARAMETER` for a mask above 3.
+    pub fn text(self) -> Result<heapless::Vec<u8, PERMISSION_MAX>, Status> {
         let letter = *b"nrwb"
             .get(self.mask as usize)
             .ok_or(status::INVALID_PARAMETER)?;
-        let mut text = Decimal::default();
-        let digits = text.format(u32::from(self.domain));
-        let mut put = |bytes: &[u8]| {
-            out.extend_from_slice(bytes)
-                .map_err(|_| status::INVALID_BUFFER_SIZE)
-        };
-        put(&[letter])?;
-        put(digits)?;
-        put(b"\0")
+        let mut decimal = Decimal::default();
+        let digits = decimal.format(u32::from(self.domain));
+        let mut out = heapless::Vec::new();
+        for piece in [&[letter][..], digits, b"\0"] {
+            out.extend_from_slice(piece)
+                .map_err(|_| status::INVALID_BUFFER_SIZE)?;
+        }
+        Ok(out)
     }
 }
+
+/// Longest text of one entry: a letter, five digits, a NUL.
+pub const PERMISSION_MAX: usize = 7;
 
 /// Room for the decimal text of a u32.
 #[derive(Default)]

@@ -136,23 +136,54 @@ fn a_watch_event_holds_exactly_two_terminated_strings() {
 
 #[test]
 fn permissions_are_a_letter_and_a_decimal_domain() {
-    let mut out = heapless::Vec::<u8, 16>::new();
-    for (mask, domain) in [(0, 0), (1, 12), (2, 3), (3, 45)] {
-        Permission { domain, mask }.append(&mut out).expect("fits");
+    let text = |domain, mask| Permission { domain, mask }.text();
+    let mut out = std::vec::Vec::new();
+    for (mask, domain) in [(0, 0), (1, 12), (2, 3), (3, u16::MAX)] {
+        out.extend_from_slice(&text(domain, mask).expect("a mask"));
     }
-    assert_eq!(&out[..], b"n0\0r12\0w3\0b45\0");
+    assert_eq!(&out[..], b"n0\0r12\0w3\0b65535\0");
+    assert_eq!(text(0, 4), Err(status::INVALID_PARAMETER));
+    let back: Result<std::vec::Vec<_>, _> = permissions(&out).collect();
     assert_eq!(
-        Permission { domain: 0, mask: 4 }.append(&mut out),
-        Err(status::INVALID_PARAMETER)
+        back,
+        Ok([(0, 0), (1, 12), (2, 3), (3, u16::MAX)]
+            .map(|(mask, domain)| Permission { domain, mask })
+            .to_vec())
     );
-    assert_eq!(
-        Permission {
-            domain: 65535,
-            mask: 1
-        }
-        .append(&mut out),
-        Err(status::INVALID_BUFFER_SIZE)
-    );
+    for bad in [
+        &b""[..],
+        b"n",
+        b"n1",
+        b"\0",
+        b"x1\0",
+        b"n70000\0",
+        b"n1\0\0",
+        b"n-1\0",
+    ] {
+        assert!(permissions(bad).any(|entry| entry.is_err()), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_directory_has_a_generation_whole_names_and_maybe_an_end() {
+    let ok = |payload| parse_directory_part(payload).expect("well formed");
+    assert_eq!(ok(b"7\0a\0bc\0"), (&b"7"[..], &b"a\0bc\0"[..], false));
+    assert_eq!(ok(b"7\0a\0bc\0\0"), (&b"7"[..], &b"a\0bc\0"[..], true));
+    assert_eq!(ok(b"7\0\0"), (&b"7"[..], &b""[..], true));
+    for bad in [
+        &b""[..],
+        b"7",
+        b"7\0",
+        b"\0a\0",
+        b"x\0a\0",
+        b"7\0a",
+        b"7\0\0\0",
+        b"7\0\0a\0",
+        b"7\0a\0\0b\0",
+        b"123456789012345678901\0a\0",
+    ] {
+        assert!(parse_directory_part(bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::page::{DaemonSide, TestPage};
-use crate::store::wire::{HEADER_LEN, Header, Kind};
+use crate::store::wire::{self, HEADER_LEN, Header, Kind, PAYLOAD_MAX};
 
 /// The domain's own path.
 pub const HOME: &str = "/local/domain/1";
@@ -38,6 +38,11 @@ pub struct Xenstored {
     pub dead: bool,
     /// Every watch is over quota.
     pub refuse_watches: bool,
+    /// Has no DIRECTORY_PART, as daemons of old.
+    pub no_parts: bool,
+    /// Whole requests answered in one call of `serve`, at most; 0: no limit.
+    pub per_serve: usize,
+    permissions: BTreeMap<String, Vec<u8>>,
     /// Whole replies that `hold` kept back.
     pub held: Vec<Vec<u8>>,
     /// Every request seen, oldest first.
@@ -50,6 +55,22 @@ fn split(payload: &[u8]) -> Vec<&[u8]> {
         parts.pop();
     }
     parts
+}
+
+/// One part of a directory: as many whole names as fit, the extra NUL with the last of them.
+#[must_use]
+pub fn part(generation: u64, names: &[u8], offset: usize) -> Vec<u8> {
+    let mut out = std::format!("{generation}\0").into_bytes();
+    let rest = &names[offset.min(names.len())..];
+    let mut len = rest.len().min(PAYLOAD_MAX - out.len() - 1);
+    while len > 0 && rest[len - 1] != 0 {
+        len -= 1;
+    }
+    out.extend_from_slice(&rest[..len]);
+    if len == rest.len() {
+        out.push(0);
+    }
+    out
 }
 
 /// A message as it travels.
@@ -163,13 +184,19 @@ impl Xenstored {
         let read = side.take_requests(usize::MAX);
         let mut moved = !read.is_empty();
         self.input.extend(read);
+        let mut answered = 0;
         while let Some(header) = self.input.first_chunk::<HEADER_LEN>() {
+            if self.per_serve != 0 && answered == self.per_serve {
+                break;
+            }
             let header = Header::from_bytes(header);
             let end = HEADER_LEN + header.len as usize;
             if self.input.len() < end {
                 break;
             }
             let payload: Vec<u8> = self.input.drain(..end).skip(HEADER_LEN).collect();
+            answered += 1;
+            moved = true;
             self.seen.push(header);
             let (kind, body) = match self.answer(header, &payload) {
                 Ok(body) => (header.kind, body),
@@ -206,10 +233,28 @@ impl Xenstored {
         let ok = b"OK\0".to_vec();
         match header.kind {
             Kind::READ => self.view(tx).get(&path).cloned().ok_or("ENOENT"),
-            Kind::DIRECTORY => self.directory(tx, &path),
-            Kind::GET_PERMS => Ok(b"n1\0".to_vec()),
+            Kind::DIRECTORY => self
+                .directory(tx, &path)
+                .and_then(|names| (names.len() <= PAYLOAD_MAX).then_some(names).ok_or("E2BIG")),
+            Kind::DIRECTORY_PART if self.no_parts => Err("ENOSYS"),
+            Kind::DIRECTORY_PART => {
+                let offset = parts.get(1).and_then(|text| wire::parse_u32(text));
+                let offset = offset.ok_or("EINVAL")? as usize;
+                let names = self.directory(tx, &path)?;
+                Ok(part(self.generation, &names, offset))
+            }
+            Kind::GET_PERMS if !self.view(tx).contains_key(&path) => Err("ENOENT"),
+            Kind::GET_PERMS => {
+                let set = self.permissions.get(&path).cloned();
+                Ok(set.unwrap_or_else(|| b"n1\0".to_vec()))
+            }
             Kind::SET_PERMS if parts.len() < 2 => Err("EINVAL"),
-            Kind::SET_PERMS => self.view(tx).get(&path).map(|_| ok).ok_or("ENOENT"),
+            Kind::SET_PERMS if !self.view(tx).contains_key(&path) => Err("ENOENT"),
+            Kind::SET_PERMS => {
+                let at = parts[0].len() + 1;
+                self.permissions.insert(path, payload[at..].to_vec());
+                Ok(ok)
+            }
             Kind::WRITE => {
                 let at = payload.iter().position(|&b| b == 0).ok_or("EINVAL")?;
                 self.view_mut(tx)

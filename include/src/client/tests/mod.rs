@@ -6,7 +6,6 @@ mod bus;
 mod events;
 mod evtchn;
 mod store;
-mod suspend;
 
 use core::future::Future;
 use core::pin::Pin;

@@ -15,6 +15,7 @@ use kexec::nt::sys::fake;
 use super::bus::{Bus, Seen, identity, starts, value};
 use super::{Count, TAG, now, poll};
 use crate::client::Store;
+use crate::store::Permission;
 use crate::store_async as table;
 
 fn store(bus: &Bus) -> Store {
@@ -143,14 +144,34 @@ fn a_drop_that_meets_a_completion_on_another_processor_waits_for_it() {
 }
 
 #[test]
-fn no_memory_for_a_reply_is_an_error_of_the_read() {
+fn a_short_reply_needs_no_memory_and_none_for_a_long_one_is_an_error_of_the_read() {
     let kernel = fake::boot();
     let bus = Bus::new();
     let store = store(&bus);
     kernel.fail_alloc(Some(0));
-    bus.script([value("x")]);
+    let (short, long) = ("x".repeat(47), "x".repeat(48));
+    bus.script([value(&short), value(&long)]);
+    assert_eq!(now(store.read("a")).expect("short").text(), Ok(&*short));
     let result = now(store.read("a"));
     assert_eq!(result.err(), Some(Status::INSUFFICIENT_RESOURCES));
+}
+
+#[test]
+fn permissions_travel_both_ways() {
+    let _kernel = fake::boot();
+    let bus = Bus::new();
+    let store = store(&bus);
+    bus.script([Ok(b"n1\0r12\0b65535\0".to_vec()), Ok(vec![])]);
+    let read = now(store.permissions("a")).expect("read");
+    let read: Vec<_> = read.iter().collect();
+    let expected = [(1, 0), (12, 1), (u16::MAX, 3)];
+    assert_eq!(
+        read,
+        expected.map(|(domain, mask)| Permission { domain, mask })
+    );
+    now(store.set_permissions("a", &read[1..])).expect("set");
+    let value = bus.seen().pop().expect("asked").value;
+    assert_eq!(&value.as_bytes()[..8], [12, 0, 0, 0, 1, 0, 0, 0]);
 }
 
 #[test]

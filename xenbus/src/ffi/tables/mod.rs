@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The interface tables that children call: thunks between C arguments and [`crate::facade`].
 //!
-//! The context of every table is the address of the parent's [`Fdo`]. A thunk looks up what exists since the last start, turns
+//! The context of every table is the address of the parent's [`Fdo`], of the store's tables that of the child's [`Caller`]. A thunk looks up what exists since the last start, turns
 //! pointers into slices and handles into objects, and calls the facade; it decides nothing. Handles are pool boxes that the call
 //! which ends them takes back, whatever its result. A child that passes a bad pointer breaks the kernel like any other driver;
 //! what can be checked (NULL, lengths, kinds, versions) is.
 
 mod evtchn;
-mod shared_info;
 mod store;
 mod store_async;
 
@@ -15,15 +14,18 @@ use core::ffi::c_char;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use kexec::nt::wdm::QueryInterface;
+use kexec::nt::wdm::{Device, QueryInterface};
 use kexec::nt::{Arc, Box};
 use kexec::{Result, Status, warn};
 use xenbus_interface::{Guid, Interface};
 
 use super::TAG;
 use super::bus::Bus;
+use super::driver::Extension;
 use super::fdo::Fdo;
 use crate::interfaces;
+use crate::store::Client;
+use crate::store::queue::LANES;
 
 /// References that children hold, by interface.
 #[derive(Default)]
@@ -31,7 +33,6 @@ pub(super) struct References {
     store: AtomicU32,
     store_async: AtomicU32,
     evtchn: AtomicU32,
-    shared_info: AtomicU32,
 }
 
 impl References {
@@ -41,7 +42,6 @@ impl References {
             ("STORE", &self.store),
             ("STORE_ASYNC", &self.store_async),
             ("EVTCHN", &self.evtchn),
-            ("SHARED_INFO", &self.shared_info),
         ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
@@ -55,15 +55,13 @@ impl References {
 ///
 /// # Errors
 /// As [`interfaces::query`].
-pub(super) fn answer(fdo: &Fdo, query: &QueryInterface) -> Result {
+pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Result {
     let answer = interfaces::query(Guid::from_bytes(query.guid()), query.version, query.size)?;
     let context = core::ptr::from_ref(fdo).cast_mut().cast();
+    let caller = core::ptr::from_ref(caller).cast_mut().cast();
     match (answer.name, answer.version) {
-        ("STORE", 2) => query.answer(store::table(context)),
-        ("STORE_ASYNC", 1) => query.answer(store_async::table(context)),
-        ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
-        ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
-        ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),
+        ("STORE", 2) => query.answer(store::table(caller)),
+        ("STORE_ASYNC", 1) => query.answer(store_async::table(caller)),
         ("EVTCHN", 5) => query.answer(evtchn::v5(context)),
         ("EVTCHN", 6) => query.answer(evtchn::v6(context)),
         ("EVTCHN", 7) => query.answer(evtchn::v7(context)),
@@ -71,6 +69,53 @@ pub(super) fn answer(fdo: &Fdo, query: &QueryInterface) -> Result {
         ("EVTCHN", 9) => query.answer(evtchn::v9(context)),
         _ => Err(Status::NOT_SUPPORTED),
     }
+}
+
+/// Who calls: a child, as the store tells them apart. Its address is the context of the store tables.
+pub(super) struct Caller {
+    fdo: Device<Extension>,
+    lane: u8,
+}
+
+impl Caller {
+    /// The next child of `fdo`. The bus driver's own requests have lane 0.
+    pub(super) fn new(fdo: Device<Extension>) -> Self {
+        static CHILDREN: AtomicU32 = AtomicU32::new(0);
+        let lane = 1 + CHILDREN.fetch_add(1, Ordering::Relaxed) % (LANES as u32 - 1);
+        Self {
+            fdo,
+            lane: lane as u8,
+        }
+    }
+
+    /// The parent's device.
+    fn fdo(&self) -> Result<&Fdo> {
+        match self.fdo.state() {
+            Extension::Fdo(fdo) => Ok(fdo),
+            Extension::Pdo(_) => Err(Status::INVALID_DEVICE_STATE),
+        }
+    }
+
+    /// What exists since the last start.
+    fn bus(&self) -> Result<Arc<Bus>> {
+        self.fdo()?.bus()
+    }
+
+    /// The store, on the child's lane.
+    fn client(&self, bus: &Bus) -> Client {
+        bus.client().on_lane(self.lane)
+    }
+}
+
+/// The child behind a store table.
+///
+/// # Safety
+/// `this` is a requester's copy of a store table, and the requester's device is still attached.
+unsafe fn caller<'a>(this: *mut Interface) -> &'a Caller {
+    // SAFETY: by the contract.
+    let context = unsafe { (*this).context };
+    // SAFETY: the context that `answer` stored; the child's device object lives while something is attached to it.
+    unsafe { &*context.cast::<Caller>() }
 }
 
 /// The parent's device behind a table.

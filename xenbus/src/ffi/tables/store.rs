@@ -12,7 +12,7 @@ use xenbus_interface::store::{
 };
 use xenbus_interface::{Interface, NtStatus, Table, store};
 
-use super::{acquire, bus, fdo, handle, peek, release, take, text};
+use super::{acquire, caller, handle, peek, release, take, text};
 use crate::facade::printf::Arguments;
 use crate::facade::store::{LegacyWatch, Store};
 use crate::store::Transaction;
@@ -49,11 +49,12 @@ pub(super) fn table(context: *mut c_void) -> StoreV2 {
 /// Runs `f` on the store of the table.
 ///
 /// # Safety
-/// As [`fdo`].
+/// As [`caller`].
 unsafe fn with<T>(this: *mut Interface, f: impl FnOnce(&Store<'_>) -> Result<T>) -> Result<T> {
     // SAFETY: passed on.
-    let bus = unsafe { bus(this)? };
-    let client = bus.client();
+    let caller = unsafe { caller(this) };
+    let bus = caller.bus()?;
+    let client = caller.client(&bus);
     f(&Store::new(&client, bus.ring()))
 }
 
@@ -84,14 +85,18 @@ unsafe fn give(data: Result<Vec<u8>>, out: *mut *mut c_char) -> NtStatus {
 
 unsafe extern "C" fn store_acquire(this: *mut Interface) -> NtStatus {
     // SAFETY: the table's contract.
-    let bus = unsafe { bus(this) };
-    // SAFETY: the table's contract.
-    acquire(&unsafe { fdo(this) }.references().store, bus)
+    let caller = unsafe { caller(this) };
+    match caller.fdo() {
+        Ok(fdo) => acquire(&fdo.references().store, fdo.bus()),
+        Err(status) => status.raw(),
+    }
 }
 
 unsafe extern "C" fn store_release(this: *mut Interface) {
     // SAFETY: the table's contract.
-    release(&unsafe { fdo(this) }.references().store);
+    if let Ok(fdo) = unsafe { caller(this) }.fdo() {
+        release(&fdo.references().store);
+    }
 }
 
 unsafe extern "C" fn free(_this: *mut Interface, buffer: *mut c_char) {

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::mem::size_of;
 use core::ptr;
 
-use kexec::nt::Box;
+use kexec::nt::{Arc, Box};
 use kexec::{Result, Status};
 use xenbus_interface::store_async::{
     AsyncStoreV1, Completion, Request, RequestHandle, WatchCallback, WatchHandle,
@@ -13,9 +13,9 @@ use xenbus_interface::store_async::{
 use xenbus_interface::{Interface, NtStatus};
 
 use super::super::TAG;
-use super::{acquire, bus, bytes, fdo, release, take};
+use super::{acquire, bytes, caller, release, take};
 use crate::facade::store_async::{self, LiveWatch, Operation, Pending};
-use crate::store::request::Callback;
+use crate::store::request::{Callback, Request as StoreRequest};
 
 pub(super) fn table(context: *mut c_void) -> AsyncStoreV1 {
     AsyncStoreV1 {
@@ -31,14 +31,18 @@ pub(super) fn table(context: *mut c_void) -> AsyncStoreV1 {
 
 unsafe extern "C" fn table_acquire(this: *mut Interface) -> NtStatus {
     // SAFETY: the table's contract.
-    let bus = unsafe { bus(this) };
-    // SAFETY: the table's contract.
-    acquire(&unsafe { fdo(this) }.references().store_async, bus)
+    let caller = unsafe { caller(this) };
+    match caller.fdo() {
+        Ok(fdo) => acquire(&fdo.references().store_async, fdo.bus()),
+        Err(status) => status.raw(),
+    }
 }
 
 unsafe extern "C" fn table_release(this: *mut Interface) {
     // SAFETY: the table's contract.
-    release(&unsafe { fdo(this) }.references().store_async);
+    if let Ok(fdo) = unsafe { caller(this) }.fdo() {
+        release(&fdo.references().store_async);
+    }
 }
 
 /// Calls a requester's completion.
@@ -98,7 +102,8 @@ unsafe fn try_submit(
     context: *mut c_void,
 ) -> Result<*mut RequestHandle> {
     // SAFETY: by the contract.
-    let bus = unsafe { bus(this)? };
+    let caller = unsafe { caller(this) };
+    let client = caller.client(&*caller.bus()?);
     if request.is_null() {
         return Err(Status::INVALID_PARAMETER);
     }
@@ -124,27 +129,16 @@ unsafe fn try_submit(
         routine: routine as usize,
         context: context as usize,
     });
-    // Made before anything can be called back: a failure status promises that nothing will be.
-    let place = match completion {
-        Some(_) => Some(Box::try_new(TAG, None::<Pending>)?),
-        None => None,
-    };
-    match (
-        store_async::submit(&bus.client(), operation, callback)?,
-        place,
-    ) {
-        (Some(pending), Some(mut place)) => {
-            *place = Some(pending);
-            Ok(place.into_raw().as_ptr().cast())
-        }
-        _ => Ok(ptr::null_mut()),
-    }
+    let pending = store_async::submit(&client, operation, callback)?;
+    Ok(pending.map_or(ptr::null_mut(), |Pending(request)| {
+        Arc::into_raw(request).cast_mut().cast()
+    }))
 }
 
 unsafe extern "C" fn close(_this: *mut Interface, handle: *mut RequestHandle) {
-    // SAFETY: the table's contract: a handle of `submit`, closed once.
-    if let Some(Some(pending)) = unsafe { take::<Option<Pending>, _>(handle) } {
-        pending.close();
+    if !handle.is_null() {
+        // SAFETY: the table's contract: a handle of `submit`, closed once.
+        Pending(unsafe { Arc::from_raw(handle.cast::<StoreRequest>()) }).close();
     }
 }
 
@@ -160,7 +154,8 @@ unsafe extern "C" fn watch_add(
         return Status::INVALID_PARAMETER.raw();
     };
     // SAFETY: the table's contract.
-    let added = unsafe { bus(this) }.and_then(|bus| {
+    let caller = unsafe { caller(this) };
+    let added = caller.bus().and_then(|bus| {
         // SAFETY: the table's contract.
         let path = unsafe { bytes(path, path_length) };
         let callback = Callback {
@@ -168,9 +163,13 @@ unsafe extern "C" fn watch_add(
             routine: callback as usize,
             context: context as usize,
         };
-        // As in `try_submit`.
+        // Made before anything can be called back: a failure status promises that nothing will be.
         let mut place = Box::try_new(TAG, None::<LiveWatch>)?;
-        *place = Some(store_async::watch_add(&bus.client(), path, callback)?);
+        *place = Some(store_async::watch_add(
+            &caller.client(&bus),
+            path,
+            callback,
+        )?);
         Ok(place.into_raw().as_ptr().cast())
     });
     match added {
