@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The atomics of the core: `core`'s; loom's in model-checking builds; in unit tests `core`'s behind a counter of
-//! read-modify-writes, so that their number can be asserted.
+//! The atomics of the core: `core`'s; loom's in model-checking builds, shuttle's in builds for random schedules; in unit tests
+//! `core`'s behind a counter of read-modify-writes, so that their number can be asserted.
 
-#[cfg(all(not(loom), not(test)))]
+#[cfg(not(any(loom, shuttle, test)))]
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-#[cfg(all(not(loom), test))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) use core::sync::atomic::Ordering;
-#[cfg(all(not(loom), test))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) use counted::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, count};
 
-#[cfg(all(not(loom), test))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod counted {
     use core::cell::Cell;
     use core::ops::Deref;
@@ -89,36 +91,74 @@ mod counted {
     counted!(AtomicPtr<T>, *mut T, swap);
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use atomic_waker::AtomicWaker;
-#[cfg(loom)]
-pub(crate) use modelled::AtomicWaker;
+#[cfg(any(loom, shuttle))]
+pub(crate) use modelled::{AtomicWaker, LockWord};
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
+#[expect(unsafe_code, reason = "a lock's release has a contract")]
 mod modelled {
     use core::task::Waker;
+    use std::sync::OnceLock;
 
-    use super::{AtomicUsize, Ordering};
+    #[cfg(loom)]
+    use loom::thread::yield_now;
+    #[cfg(shuttle)]
+    use shuttle::thread::yield_now;
 
-    /// The crate's atomic waker with each operation made a step that loom can put others before; it synchronises as the real
-    /// one does, by a read-modify-write.
-    pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker, AtomicUsize);
+    use super::{AtomicBool, AtomicUsize, Ordering};
+
+    /// The crate's atomic waker with each operation made a step that a schedule can put others before; it synchronises as the
+    /// real one does, by a read-modify-write. The scheduler's atomic is made on first use: it cannot be made in constants.
+    #[derive(Debug, Default)]
+    pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker, OnceLock<AtomicUsize>);
 
     impl AtomicWaker {
-        pub(crate) fn new() -> Self {
-            Self(atomic_waker::AtomicWaker::new(), AtomicUsize::new(0))
+        pub(crate) const fn new() -> Self {
+            Self(atomic_waker::AtomicWaker::new(), OnceLock::new())
+        }
+        fn step(&self) {
+            let word = self.1.get_or_init(|| AtomicUsize::new(0));
+            word.fetch_add(1, Ordering::AcqRel);
         }
         pub(crate) fn register(&self, waker: &Waker) {
-            self.1.fetch_add(1, Ordering::AcqRel);
+            self.step();
             self.0.register(waker);
         }
         pub(crate) fn wake(&self) {
-            self.1.fetch_add(1, Ordering::AcqRel);
+            self.step();
             self.0.wake();
         }
         pub(crate) fn take(&self) -> Option<Waker> {
-            self.1.fetch_add(1, Ordering::AcqRel);
+            self.step();
             self.0.take()
+        }
+    }
+
+    /// The word of a spin lock. Schedulers run their threads one at a time in one host thread, so there is no IRQL to raise.
+    pub(crate) struct LockWord(OnceLock<AtomicBool>);
+
+    impl LockWord {
+        pub(crate) const fn new() -> Self {
+            Self(OnceLock::new())
+        }
+        pub(crate) fn acquire(&self) -> u8 {
+            let word = self.0.get_or_init(|| AtomicBool::new(false));
+            while word
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_err()
+            {
+                yield_now();
+            }
+            0
+        }
+        /// # Safety
+        /// The caller holds the lock.
+        pub(crate) unsafe fn release(&self, _old: u8) {
+            if let Some(word) = self.0.get() {
+                word.store(false, Ordering::Release);
+            }
         }
     }
 }

@@ -80,10 +80,10 @@ impl From<Passive> for Apc {
     }
 }
 
-/// DISPATCH_LEVEL, held: raised when made, restored when dropped. Not `Send`, so never held across an `.await`.
+/// A raised level, held: raised when made, restored when dropped. Not `Send`, so never held across an `.await`.
 ///
 /// # IRQL
-/// <= DISPATCH_LEVEL.
+/// That of its constructor.
 #[derive(Debug)]
 pub struct Raised {
     old: u8,
@@ -99,6 +99,18 @@ impl Raised {
     pub fn to_dispatch() -> Self {
         Self {
             old: sys::KeRaiseIrqlToDpcLevel(),
+            not_send: PhantomData,
+        }
+    }
+
+    /// Raises this processor to HIGH_LEVEL: no interrupt comes. Values must be dropped in reverse order of their making.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn to_high() -> Self {
+        Self {
+            old: sys::KfRaiseIrql(HIGH_LEVEL),
             not_send: PhantomData,
         }
     }

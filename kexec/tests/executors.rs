@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use kexec::nt::sys::fake;
 use kexec::nt::{Arc, SpinLock, Tag};
-use kexec::sync::{Event, Notify, Reset};
+use kexec::sync::{Channel, Event, Notify, Reset, WatchValue, oneshot};
 use kexec::{
     Aborted, DpcExecutor, DriveError, Duration, Elapsed, Instant, Passive, PassiveExecutor, Status,
     block_on, irql, poll_on, task,
@@ -439,4 +439,58 @@ fn stop_during_a_storm_of_wakes_is_clean() {
         end.store(true, Ordering::SeqCst);
         storm.join().expect("storm");
     }
+}
+
+#[test]
+fn a_cancelled_wait_leaves_no_waker_behind_in_what_it_waited_for() {
+    stopped(|_, executor| {
+        let notify = Arc::try_new(TAG, Notify::new()).expect("memory");
+        let channel = Arc::try_new(TAG, Channel::<u8, 1>::new()).expect("memory");
+        let value = Arc::try_new(TAG, WatchValue::new(0)).expect("memory");
+        let event = Arc::try_new(TAG, Event::new(Reset::Auto, false)).expect("memory");
+        let (sender, receiver) = oneshot::try_new::<u8>(TAG).expect("memory");
+        let group = executor.group("other").expect("group");
+        let member = executor
+            .spawn_in(&group, task!("member"), pending::<()>())
+            .expect("spawn");
+        let (a, b, c, d, e) = (
+            notify.clone(),
+            channel.clone(),
+            value.clone(),
+            event.clone(),
+            group.clone(),
+        );
+        let waits = [
+            executor
+                .spawn(task!("notify"), async move { a.notified().await })
+                .expect("spawn"),
+            executor
+                .spawn(task!("channel"), async move {
+                    let _ = b.recv().await;
+                })
+                .expect("spawn"),
+            executor
+                .spawn(task!("value"), async move {
+                    let _ = c.changed(&mut 0).await;
+                })
+                .expect("spawn"),
+            executor
+                .spawn(task!("event"), async move { d.wait().await })
+                .expect("spawn"),
+            executor
+                .spawn(task!("oneshot"), async move {
+                    let _ = receiver.await;
+                })
+                .expect("spawn"),
+            executor
+                .spawn(task!("group"), async move { e.drained().await })
+                .expect("spawn"),
+        ];
+        assert_eq!(executor.blocks(), 7);
+        drop(waits);
+        let mut left = Vec::new();
+        executor.for_each_task(|task| left.push(task.info.name()));
+        assert_eq!(left, ["member"]);
+        drop((notify, channel, value, event, sender, group, member));
+    });
 }

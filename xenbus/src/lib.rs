@@ -6,6 +6,8 @@
 #[cfg(any(test, not(windows)))]
 extern crate std;
 
+pub mod console;
+pub mod debug;
 pub mod enumerate;
 pub mod evtchn;
 pub mod facade;
@@ -14,6 +16,7 @@ mod ffi;
 pub mod interfaces;
 pub mod pdo;
 pub mod root;
+pub mod shared_info;
 pub mod status;
 pub mod store;
 #[cfg(any(test, not(windows)))]

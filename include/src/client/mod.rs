@@ -36,11 +36,15 @@
 //! dropped without a lock held that a callback of the bus could want.
 
 mod evtchn;
+mod shared_info;
 mod store;
+mod suspend;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use evtchn::{Channel, Evtchn};
+pub use shared_info::{SharedInfo, Time};
 pub use store::{Store, Transaction, Watch};
+pub use suspend::{Resumes, Suspend};
 pub use value::{Names, Permissions, Value};

@@ -8,6 +8,8 @@
 pub(crate) mod evtchn;
 pub(crate) mod query;
 pub(crate) mod request;
+pub(crate) mod shared_info;
+pub(crate) mod suspend;
 pub(crate) mod watch;
 #[cfg(windows)]
 pub(crate) mod xen;

@@ -6,151 +6,16 @@
 //! end of a run, so that a use after free is seen.
 //!
 //! Each model lists the mutants that it must kill: changes of one line of the core under which it fails.
-#![expect(
-    unsafe_code,
-    reason = "the core's spawn is unsafe: the models keep its contract by leaking or checking it"
-)]
 
-use core::alloc::Layout;
-use core::future::{Future, poll_fn};
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::{Context, Poll, Waker};
-use std::sync::{Arc, Mutex};
-use std::vec::Vec;
+use core::task::{Poll, Waker};
+use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Budget, Core, Outcome};
-use crate::task::JoinHandle;
-use crate::{Aborted, Platform, task};
-
-#[derive(Default)]
-struct Model {
-    pends: AtomicUsize,
-    live: AtomicUsize,
-    freed: Mutex<Vec<(usize, Layout)>>,
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        for (block, layout) in self.freed.lock().expect("lock").drain(..) {
-            // SAFETY: allocated with this layout, and freed by the core exactly once (checked in `free`).
-            unsafe { std::alloc::dealloc(block as *mut u8, layout) };
-        }
-    }
-}
-
-std::thread_local! {
-    static RUNNER: u8 = const { 0 };
-}
-
-// SAFETY: the system allocator aligns to 16 on request; `pend` only counts; threads have their own runner variable.
-unsafe impl Platform for Model {
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        self.live.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: a task's layout is not empty.
-        NonNull::new(unsafe { std::alloc::alloc(layout) })
-    }
-    unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
-        self.live.fetch_sub(1, Ordering::SeqCst);
-        let mut freed = self.freed.lock().expect("lock");
-        let address = block.as_ptr().addr();
-        assert!(
-            freed.iter().all(|(other, _)| *other != address),
-            "freed twice"
-        );
-        // SAFETY: by contract from `allocate` with this layout, and not used again.
-        unsafe { block.as_ptr().write_bytes(0xEE, layout.size()) };
-        freed.push((address, layout));
-    }
-    fn pend(&self) {
-        self.pends.fetch_add(1, Ordering::SeqCst);
-    }
-    fn runner(&self) -> usize {
-        RUNNER.with(|here| core::ptr::from_ref(here).addr())
-    }
-    fn micros(&self) -> u64 {
-        0
-    }
-    fn relax(&self) {
-        thread::yield_now();
-    }
-}
-
-struct Machine(Core<Model>);
-
-impl Machine {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(Core::new(Model::default())))
-    }
-
-    fn spawn<F: Future<Output: Send> + Send + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        // SAFETY: in an Arc, and `finish` checks that it is empty.
-        unsafe { self.0.spawn(task!("model"), None, future) }.expect("spawn")
-    }
-
-    /// What a back end does: runs once for each pend.
-    fn serve(&self) {
-        while self.0.platform().pends.swap(0, Ordering::SeqCst) != 0 {
-            let _ = self.0.run(Budget::polls(100));
-        }
-    }
-
-    /// Nothing may be left that was not asked for by a pend.
-    fn finish(&self) {
-        self.serve();
-        assert!(self.0.is_empty(), "{} blocks", self.0.blocks());
-        assert_eq!(self.0.platform().live.load(Ordering::SeqCst), 0);
-    }
-}
-
-#[derive(Clone, Default)]
-struct Probe {
-    waker: Arc<Mutex<Option<Waker>>>,
-    done: Arc<AtomicUsize>,
-    seen: Arc<AtomicUsize>,
-    drops: Arc<AtomicUsize>,
-}
-
-struct OnDrop(Arc<AtomicUsize>);
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Probe {
-    /// Ready once `done` is set; records what it saw.
-    fn future(&self) -> impl Future<Output = usize> + Send + 'static {
-        let this = self.clone();
-        let guard = OnDrop(self.drops.clone());
-        poll_fn(move |context| {
-            let _ = &guard;
-            let done = this.done.load(Ordering::SeqCst);
-            this.seen.store(done, Ordering::SeqCst);
-            if done != 0 {
-                return Poll::Ready(done);
-            }
-            *this.waker.lock().expect("lock") = Some(context.waker().clone());
-            Poll::Pending
-        })
-    }
-    fn take(&self) -> Waker {
-        self.waker.lock().expect("lock").take().expect("polled")
-    }
-}
-
-fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
-    core::pin::Pin::new(future).poll(&mut Context::from_waker(waker))
-}
-
-struct CountWake(AtomicUsize);
-impl std::task::Wake for CountWake {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+use super::model::{CountWake, Machine, OnDrop, Probe, poll};
+use super::{Budget, Outcome};
+use crate::Aborted;
 
 /// A wake against a drain that goes idle: the task is polled after the wake.
 ///
@@ -176,7 +41,7 @@ fn loom_wake_against_drain_and_idle() {
         wake.join().expect("thread");
         machine.serve();
         assert_eq!(probe.seen.load(Ordering::SeqCst), 1, "the wake was lost");
-        *probe.waker.lock().expect("lock") = None;
+        probe.forget();
         drop(handle);
         machine.finish();
     });
@@ -202,7 +67,7 @@ fn loom_two_wakes_are_one_push() {
             machine.0.run(Budget::polls(100)),
             Outcome::Idle { polls: 1 }
         );
-        *probe.waker.lock().expect("lock") = None;
+        probe.forget();
         drop(handle);
         machine.0.platform().pends.store(1, Ordering::SeqCst);
         machine.finish();
@@ -328,7 +193,7 @@ fn loom_shutdown_against_wake() {
         machine.0.close();
         machine.serve();
         waking.join().expect("thread");
-        *probe.waker.lock().expect("lock") = None;
+        probe.forget();
         machine.finish();
         assert_eq!(probe.drops.load(Ordering::SeqCst), 1);
     });

@@ -3,14 +3,19 @@
 
 mod core_exec;
 mod dpc;
+#[cfg(all(test, shuttle))]
+mod explore;
 mod live;
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg(all(test, any(loom, shuttle)))]
+#[cfg_attr(shuttle, expect(dead_code, reason = "the machine is the models'"))]
+mod model;
 mod outcome;
 mod passive;
 mod queue;
 mod support;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 
 pub use core_exec::{Core, layout};

@@ -51,11 +51,11 @@ fn tagged(tasks: *mut Header, tags: usize) -> *mut Header {
 }
 
 impl RunQueue {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     pub(crate) const fn new() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     pub(crate) fn new() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }

@@ -5,6 +5,7 @@ pub mod cpu;
 
 mod dpc;
 mod event;
+mod high;
 mod interrupt;
 pub mod log;
 mod memory;
@@ -22,6 +23,7 @@ mod wstr;
 pub use crate::wstr;
 pub use dpc::{Dpc, Timer};
 pub use event::{Event, EventKind, TimedOut};
+pub use high::{HighGuard, HighLock};
 pub use interrupt::{Interrupt, InterruptConfig, InterruptGuard};
 pub use log::RateLimit;
 pub use memory::{Cache, IoMapping, PAGE_SIZE, Pages, Shared};

@@ -13,14 +13,44 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use super::sys;
+#[cfg(any(loom, shuttle))]
+use crate::atomic::LockWord;
+#[cfg(not(any(loom, shuttle)))]
+use word::LockWord;
+
+#[cfg(not(any(loom, shuttle)))]
+mod word {
+    use core::cell::UnsafeCell;
+
+    use crate::nt::sys;
+
+    /// NT's spin lock.
+    pub(super) struct LockWord(UnsafeCell<usize>);
+
+    impl LockWord {
+        pub(super) const fn new() -> Self {
+            Self(UnsafeCell::new(0))
+        }
+        /// The level to restore.
+        pub(super) fn acquire(&self) -> u8 {
+            // SAFETY: the word is a spin lock initialised to zero, at a fixed address while borrowed.
+            unsafe { sys::KeAcquireSpinLockRaiseToDpc(self.0.get()) }
+        }
+        /// # Safety
+        /// The caller holds the lock, and `old` is what `acquire` returned.
+        pub(super) unsafe fn release(&self, old: u8) {
+            // SAFETY: by contract.
+            unsafe { sys::KeReleaseSpinLock(self.0.get(), old) };
+        }
+    }
+}
 
 /// A value behind a spin lock.
 ///
 /// # IRQL
 /// <= DISPATCH_LEVEL.
 pub struct SpinLock<T: ?Sized> {
-    word: UnsafeCell<usize>,
+    word: LockWord,
     value: UnsafeCell<T>,
 }
 
@@ -36,7 +66,7 @@ impl<T> SpinLock<T> {
     /// Any.
     pub const fn new(value: T) -> Self {
         Self {
-            word: UnsafeCell::new(0),
+            word: LockWord::new(),
             value: UnsafeCell::new(value),
         }
     }
@@ -63,8 +93,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// });
     /// ```
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        // SAFETY: the word is a spin lock initialised to zero, at a fixed address while borrowed.
-        let old = unsafe { sys::KeAcquireSpinLockRaiseToDpc(self.word.get()) };
+        let old = self.word.acquire();
         SpinGuard {
             lock: self,
             old,
@@ -121,7 +150,7 @@ impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
 impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: held by this guard; restores the level that was found.
-        unsafe { sys::KeReleaseSpinLock(self.lock.word.get(), self.old) };
+        unsafe { self.lock.word.release(self.old) };
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Clocks: interrupt time, system time, performance counter.
-#![expect(unsafe_code, reason = "calls the kernel")]
+#![expect(unsafe_code, reason = "calls the kernel, reads a counter")]
 
 use super::sys;
 
@@ -32,4 +32,19 @@ pub fn performance_counter() -> (u64, u64) {
     // SAFETY: a valid pointer.
     let now = unsafe { sys::KeQueryPerformanceCounter(&mut frequency) };
     (now.cast_unsigned(), frequency.cast_unsigned())
+}
+
+/// The time stamp counter, read behind all earlier loads.
+///
+/// # IRQL
+/// Any.
+#[must_use]
+pub fn tsc() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: changes nothing but the outputs. Not `nomem`: accesses must not move across it.
+    unsafe {
+        core::arch::asm!("lfence", "rdtsc", out("eax") low, out("edx") high,
+            options(nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
 }

@@ -14,7 +14,7 @@ mod counting;
 mod heap;
 #[cfg(not(windows))]
 mod stepper;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 #[cfg(not(windows))]
 mod threads;

@@ -4,7 +4,8 @@
 use core::future::poll_fn;
 use core::task::Poll;
 
-use atomic_waker::AtomicWaker;
+use super::Leave;
+use crate::atomic::AtomicWaker;
 use heapless::Deque;
 
 use super::waiters::Waiters;
@@ -74,20 +75,26 @@ impl<T: Send, const N: usize> Channel<T, N> {
 
     /// Waits for the next value; `None` when the channel is closed and empty. One receiver. Cancel-safe.
     pub async fn recv(&self) -> Option<T> {
-        poll_fn(|cx| {
+        let leave = Leave::new(&self.waker);
+        let value = poll_fn(|cx| {
             if let Some(value) = self.try_recv() {
                 return Poll::Ready(Some(value));
             }
             self.waker.register(cx.waker());
             // Closed is looked at before the queue: what was queued before the close is still delivered.
             let closed = self.room.is_closed();
-            match self.try_recv() {
-                Some(value) => Poll::Ready(Some(value)),
-                None if closed => Poll::Ready(None),
-                None => Poll::Pending,
-            }
+            let value = match self.try_recv() {
+                Some(value) => Some(value),
+                None if closed => None,
+                None => return Poll::Pending,
+            };
+            // Its sender may have looked for a waker before there was one.
+            drop(self.waker.take());
+            Poll::Ready(value)
         })
-        .await
+        .await;
+        leave.done();
+        value
     }
 
     /// Ends the channel: sends fail, the receiver gets what is queued and then `None`.

@@ -16,6 +16,7 @@
 mod channel;
 mod combine;
 mod event;
+mod leave;
 mod mutex;
 mod notify;
 pub mod oneshot;
@@ -28,6 +29,7 @@ mod watch;
 pub use channel::{Channel, Full};
 pub use combine::{Either2, Either3, join2, join3, select2, select3};
 pub use event::{Event, Reset};
+pub(crate) use leave::Leave;
 pub use mutex::{Mutex, MutexGuard};
 pub use notify::Notify;
 pub use semaphore::{Permit, Semaphore};

@@ -5,7 +5,8 @@ use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
+use super::Leave;
+use crate::atomic::AtomicWaker;
 
 /// One permit and one waiter: the way an interrupt or another task says "look again".
 ///
@@ -54,10 +55,13 @@ impl Notify {
     /// # IRQL
     /// That of the task.
     pub async fn notified(&self) {
+        let leave = Leave::new(&self.waker);
         poll_fn(|cx| self.poll_notified(cx)).await;
+        leave.done();
     }
 
-    /// The poll form of [`Self::notified`].
+    /// The poll form of [`Self::notified`]. After `Pending` the caller's waker stays here, and keeps its task, until the next
+    /// notification or [`Self::leave`].
     ///
     /// # IRQL
     /// That of the task.
@@ -67,10 +71,20 @@ impl Notify {
         }
         self.waker.register(cx.waker());
         if self.try_take() {
+            // Its notification may have looked for a waker before there was one.
+            self.leave();
             Poll::Ready(())
         } else {
             Poll::Pending
         }
+    }
+
+    /// Gives up a wait that was polled with [`Self::poll_notified`].
+    ///
+    /// # IRQL
+    /// That of the task.
+    pub fn leave(&self) {
+        drop(self.waker.take());
     }
 }
 

@@ -5,8 +5,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
-
+use crate::atomic::AtomicWaker;
 use crate::nt::{Arc, SpinLock, Tag};
 use crate::status::{Result, Status};
 
@@ -116,6 +115,8 @@ impl<T: Send + 'static> Drop for Receiver<T> {
         let old = core::mem::replace(&mut *self.0.slot.lock(), Slot::ReceiverGone);
         // A value's drop runs outside the lock.
         drop(old);
+        // The sender may live on, and must not keep the task that waited.
+        drop(self.0.waker.take());
     }
 }
 

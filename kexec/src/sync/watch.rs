@@ -5,7 +5,8 @@ use core::future::poll_fn;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 
-use atomic_waker::AtomicWaker;
+use super::Leave;
+use crate::atomic::AtomicWaker;
 
 /// A 32-bit value with a version. One task waits; others set it at any IRQL. Values that nobody looked at in time are skipped,
 /// the last one never is.
@@ -59,22 +60,27 @@ impl WatchValue {
     /// # IRQL
     /// That of the task.
     pub async fn changed(&self, seen: &mut u32) -> u32 {
+        let leave = Leave::new(&self.waker);
         let (version, value) = poll_fn(|cx| {
             let look = || {
                 let word = self.word.load(Ordering::Acquire);
                 ((word >> 32) as u32, word as u32)
             };
-            if look().0 == *seen {
-                self.waker.register(cx.waker());
+            let first = look();
+            if first.0 != *seen {
+                return Poll::Ready(first);
             }
-            let (version, value) = look();
-            if version == *seen {
-                Poll::Pending
-            } else {
-                Poll::Ready((version, value))
+            self.waker.register(cx.waker());
+            let second = look();
+            if second.0 == *seen {
+                return Poll::Pending;
             }
+            // Who set it may have looked for a waker before there was one.
+            drop(self.waker.take());
+            Poll::Ready(second)
         })
         .await;
+        leave.done();
         *seen = version;
         value
     }

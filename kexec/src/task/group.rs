@@ -7,9 +7,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
-
-use crate::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::atomic::{AtomicBool, AtomicUsize, AtomicWaker, Ordering};
 use crate::exec::CoreHead;
 
 /// A set of tasks of one executor; made by the executor's `group`.
@@ -112,6 +110,13 @@ impl fmt::Debug for Group {
 /// <= DISPATCH_LEVEL.
 #[derive(Debug)]
 pub struct Drained<'a>(&'a Group);
+
+impl Drop for Drained<'_> {
+    fn drop(&mut self) {
+        // Also when it was ready at the second look: who left last may have looked for a waker before there was one.
+        drop(self.0.drained.take());
+    }
+}
 
 impl Future for Drained<'_> {
     type Output = ();

@@ -80,7 +80,7 @@ pub struct Header {
     pub(crate) join: AtomicWaker,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Header>() <= 96);

@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicU8, AtomicU32};
 
 use kexec::nt::wdm::{Device, DevicePtr, invalidate_bus_relations};
-use kexec::nt::{Arc, Cache, IoMapping, SpinLock, Tag, flush_dpcs};
+use kexec::nt::{Arc, Cache, IoMapping, Key, SpinLock, Tag, flush_dpcs};
 use kexec::sync::{Event, Reset};
 use kexec::{
     DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
@@ -29,6 +29,7 @@ use crate::enumerate::{self, Children, Policy as ScanPolicy};
 use crate::evtchn::channel::Target;
 use crate::evtchn::{Channel, Config, Evtchn, Hypervisor, Kind};
 use crate::root::Address;
+use crate::shared_info::Polls;
 use crate::store::connection::{
     ChannelPort, Connection, PARAM_STORE_EVTCHN, PARAM_STORE_PFN, event_port, page_frame,
 };
@@ -69,6 +70,8 @@ pub(super) struct Bus {
     client: Client,
     ring: Arc<DpcExecutor>,
     work: Arc<PassiveExecutor>,
+    polls: Polls,
+    clock_is_local: bool,
     connection: SpinLock<Option<Connection>>,
     enumeration: SpinLock<Option<JoinHandle<()>>>,
     scanned: Event,
@@ -93,6 +96,7 @@ impl Bus {
             policy.timeout = (ms != 0).then(|| Duration::from_millis(u64::from(ms)));
         }
 
+        let polls = Polls::try_new(kexec::nt::cpu::max_count())?;
         let wires = Wires::connect(pdo, lines, passive)?;
         let evtchn = Evtchn::try_new(Xen::try_new(wires.clone())?, config)?;
         let events = Events {
@@ -138,6 +142,8 @@ impl Bus {
             client: connection.client().clone(),
             ring,
             work,
+            polls,
+            clock_is_local: clock_is_local(passive),
             connection: SpinLock::new(Some(connection)),
             enumeration: SpinLock::new(None),
             scanned: Event::new(Reset::Manual, false),
@@ -203,6 +209,16 @@ impl Bus {
         &self.evtchn
     }
 
+    /// What the SHARED_INFO interface remembers.
+    pub(super) fn polls(&self) -> &Polls {
+        &self.polls
+    }
+
+    /// Whether the emulated clock, and with it Xen's wall clock, holds local time.
+    pub(super) fn clock_is_local(&self) -> bool {
+        self.clock_is_local
+    }
+
     /// The executor of the store task, for callers that drive it inline.
     pub(super) fn ring(&self) -> &DpcExecutor {
         &self.ring
@@ -258,6 +274,16 @@ fn start_store(
     let channel = Channel::open(evtchn, Kind::Fixed { port }, Target::Future, false)?;
     info!("store: page {frame:#x}, port {port}");
     Connection::start(ring, ChannelPort::new(page, channel), policy, passive)
+}
+
+/// Windows keeps the clock in local time unless `RealTimeIsUniversal`, a DWORD or a QWORD, is there and not 0.
+fn clock_is_local(passive: Passive) -> bool {
+    let path = kexec::wstr!(
+        "\\Registry\\Machine\\System\\CurrentControlSet\\Control\\TimeZoneInformation"
+    );
+    let value = Key::open(passive, path)
+        .and_then(|key| key.query(TAG, kexec::wstr!("RealTimeIsUniversal")));
+    !value.is_ok_and(|(_, bytes)| bytes.iter().any(|byte| *byte != 0))
 }
 
 /// Drops what an earlier life of this domain left at the daemon, where the toolstack says that it can.

@@ -25,6 +25,7 @@ use kexec::{Duration, Passive, Result, Status, error, info, warn};
 use super::TAG;
 use super::bus::{Bus, Line};
 use super::driver::{self, Extension};
+use super::gate::Gate;
 use super::lower::Lower;
 use super::pdo::Pdo;
 use super::tables::References;
@@ -76,6 +77,7 @@ pub(super) struct Fdo {
     device_id: u16,
     started: AtomicBool,
     bus: SpinLock<Option<Arc<Bus>>>,
+    gate: Gate,
     children: SpinLock<Vec<Device<Extension>>>,
     /// Paging, hibernation and dump files on our children.
     usage: AtomicU32,
@@ -109,6 +111,7 @@ impl Fdo {
                     device_id,
                     started: AtomicBool::new(false),
                     bus: SpinLock::new(None),
+                    gate: Gate::default(),
                     children: SpinLock::new(Vec::new(TAG)),
                     usage: AtomicU32::new(0),
                     references: References::default(),
@@ -134,6 +137,11 @@ impl Fdo {
     /// `STATUS_DEVICE_NOT_READY` while the device is not started.
     pub(super) fn bus(&self) -> Result<Arc<Bus>> {
         self.bus.lock().clone().ok_or(Status::DEVICE_NOT_READY)
+    }
+
+    /// The same at any IRQL.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What children hold.
@@ -284,6 +292,7 @@ impl Fdo {
     fn start(&self, device: Device<Extension>, lines: &[Line], passive: Passive) -> Result {
         if self.active && !self.started.load(Ordering::Relaxed) {
             let bus = Bus::start(device, self.pdo, lines, passive)?;
+            self.gate.open(&bus);
             *self.bus.lock() = Some(bus.clone());
             self.started.store(true, Ordering::Relaxed);
             // Enumeration may create children from now on: `bus` is in place.
@@ -298,6 +307,7 @@ impl Fdo {
         }
         self.references.report();
         let bus = self.bus.lock().take();
+        self.gate.close(passive);
         if let Some(bus) = bus {
             bus.stop(passive);
             // Calls of children that are still inside fail soon; the last reference must go here, at PASSIVE_LEVEL.

@@ -8,6 +8,7 @@
 //! | [`pdo`] | one child: identifiers, capabilities, QUERY_INTERFACE | PASSIVE_LEVEL |
 //! | [`bus`] | what exists between start and stop: interrupts, services, enumeration | PASSIVE_LEVEL |
 //! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
+//! | [`gate`] | the bus for methods that may be called at any IRQL | any |
 //! | [`root`] | the export that leads a memory image's reader to the above | any |
 //! | [`tables`] | thunks of the interface tables | as each interface says |
 //!
@@ -20,6 +21,7 @@
 mod bus;
 mod driver;
 mod fdo;
+mod gate;
 mod hypervisor;
 mod lower;
 mod pdo;

@@ -6,6 +6,7 @@ mod bus;
 mod events;
 mod evtchn;
 mod store;
+mod suspend;
 
 use core::future::Future;
 use core::pin::Pin;

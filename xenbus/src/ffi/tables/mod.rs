@@ -7,6 +7,7 @@
 //! what can be checked (NULL, lengths, kinds, versions) is.
 
 mod evtchn;
+mod shared_info;
 mod store;
 mod store_async;
 
@@ -33,6 +34,7 @@ pub(super) struct References {
     store: AtomicU32,
     store_async: AtomicU32,
     evtchn: AtomicU32,
+    shared_info: AtomicU32,
 }
 
 impl References {
@@ -42,6 +44,7 @@ impl References {
             ("STORE", &self.store),
             ("STORE_ASYNC", &self.store_async),
             ("EVTCHN", &self.evtchn),
+            ("SHARED_INFO", &self.shared_info),
         ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
@@ -62,6 +65,9 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
     match (answer.name, answer.version) {
         ("STORE", 2) => query.answer(store::table(caller)),
         ("STORE_ASYNC", 1) => query.answer(store_async::table(caller)),
+        ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
+        ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
+        ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),
         ("EVTCHN", 5) => query.answer(evtchn::v5(context)),
         ("EVTCHN", 6) => query.answer(evtchn::v6(context)),
         ("EVTCHN", 7) => query.answer(evtchn::v7(context)),
