@@ -12,13 +12,13 @@ use core::future::Future;
 use core::ptr::{NonNull, null_mut};
 use core::task::Context;
 
-use super::queue::RunQueue;
+use super::queue::{RunQueue, Taken};
 use super::{Budget, DriveError, Driven, Outcome};
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, AtomicWaker, Ordering};
 use crate::nt::Arc;
 use crate::task::{
-    Block, CANCELLED, COMPLETE, Group, Header, JOIN, JoinHandle, OUTPUT, REF, SCHEDULED, Site,
-    SpawnError, block_layout, borrowed_waker,
+    Block, CANCELLED, COMPLETE, Group, Header, JOIN, JOINER, JoinHandle, OUTPUT, REF, SCHEDULED,
+    Site, SpawnError, block_layout, borrowed_waker,
 };
 use crate::{Platform, Status};
 
@@ -74,6 +74,31 @@ impl CoreHead {
         }
     }
 
+    /// Queues the block of a task without references to be freed.
+    ///
+    /// Once it is published, the runner may free it, and with it the last thing that keeps the core. Only a push from idle, which
+    /// has to pend, touches the core after that; `is_empty` tells it by `inflight`.
+    ///
+    /// # Safety
+    /// As `RunQueue::push`, by the one who gave back the last reference; the core lives until then.
+    pub(crate) unsafe fn push_unowned(&self, task: NonNull<Header>) {
+        let mut entered = false;
+        let mut enter = || {
+            if !core::mem::replace(&mut entered, true) {
+                self.inflight.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        // SAFETY: by contract.
+        let pend = unsafe { self.queue.push_from_idle(task, &mut enter) };
+        if pend {
+            // SAFETY: as in `push`.
+            unsafe { (self.pend)(self) };
+        }
+        if entered {
+            self.inflight.fetch_sub(1, Ordering::Release);
+        }
+    }
+
     /// Makes the runner look at every live task's group.
     pub(crate) fn sweep(&self) {
         self.swept.store(true, Ordering::SeqCst);
@@ -81,14 +106,6 @@ impl CoreHead {
             // SAFETY: as in `push`.
             unsafe { (self.pend)(self) };
         }
-    }
-
-    pub(crate) fn enter(&self) {
-        self.inflight.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn leave(&self) {
-        self.inflight.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -229,7 +246,7 @@ impl<P: Platform> Core<P> {
     /// # IRQL
     /// That of the executor.
     pub fn run(&self, budget: Budget) -> Outcome {
-        let Ok(list) = self.head.queue.start() else {
+        let Ok(taken) = self.head.queue.start() else {
             return Outcome::Busy;
         };
         self.head
@@ -239,29 +256,24 @@ impl<P: Platform> Core<P> {
         self.head
             .runs
             .store(runs.wrapping_add(1), Ordering::Relaxed);
-        self.append(list);
+        self.append(taken);
         let deadline = match budget.micros {
             0 => u64::MAX,
             micros => self.platform.micros().saturating_add(micros),
         };
         let mut polls = 0;
         loop {
-            if self.head.swept.swap(false, Ordering::SeqCst) {
-                self.cancel_stopped();
-            }
             let Some(task) = self.pop() else {
-                let list = self.head.queue.take();
-                if !list.is_null() {
-                    self.append(list);
-                    continue;
+                if self.head.queue.is_quiet() {
+                    self.head.runner.store(0, Ordering::Relaxed);
+                    if self.head.queue.finish() {
+                        return Outcome::Idle { polls };
+                    }
+                    self.head
+                        .runner
+                        .store(self.platform.runner(), Ordering::Relaxed);
                 }
-                self.head.runner.store(0, Ordering::Relaxed);
-                if self.head.queue.finish() {
-                    return Outcome::Idle { polls };
-                }
-                self.head
-                    .runner
-                    .store(self.platform.runner(), Ordering::Relaxed);
+                self.append(self.head.queue.take());
                 continue;
             };
             let late = polls % 8 == 7 && budget.micros != 0 && self.platform.micros() >= deadline;
@@ -339,22 +351,41 @@ impl<P: Platform> Core<P> {
         true
     }
 
-    /// Transition 4 (header.rs): the future is gone.
-    fn complete(&self, task: NonNull<Header>, output: u32) {
-        // SAFETY: alive: the executor's reference is given back below.
+    /// Transition 4 (header.rs): the future is gone. One read-modify-write sets COMPLETE and gives back the executor's reference;
+    /// the block stays whatever others do then, for only the runner frees, and that is us.
+    fn complete(&self, task: NonNull<Header>, mut output: u32) {
+        // SAFETY: alive, as said above.
         let header = unsafe { task.as_ref() };
-        let before = header.state.fetch_or(COMPLETE | output, Ordering::AcqRel);
-        if before & JOIN == 0 && output != 0 {
-            // SAFETY: the handle was closed before COMPLETE, so the output is ours.
-            unsafe { (header.vtable.drop_output)(task) };
+        let mut before = header.state.load(Ordering::Relaxed);
+        let after = loop {
+            if output != 0 && before & JOIN == 0 {
+                // SAFETY: the handle was closed before COMPLETE, so the output is ours.
+                unsafe { (header.vtable.drop_output)(task) };
+                output = 0;
+                before = header.state.load(Ordering::Relaxed);
+            }
+            // In the queue it keeps its reference until it is popped.
+            let reference = if before & SCHEDULED == 0 { REF } else { 0 };
+            let after = (before | COMPLETE | output) - reference;
+            match header.state.compare_exchange_weak(
+                before,
+                after,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break after,
+                Err(seen) => before = seen,
+            }
+        };
+        if before & JOINER != 0 {
+            header.join.wake();
         }
-        header.join.wake();
-        // SAFETY: NULL, or a group kept alive by this task's reference.
+        // SAFETY: NULL, or a group kept alive by this block.
         if let Some(group) = unsafe { header.group.as_ref() } {
             group.leave();
         }
-        if before & SCHEDULED == 0 {
-            self.release(task);
+        if after < REF {
+            self.free(task);
         }
     }
 
@@ -373,14 +404,15 @@ impl<P: Platform> Core<P> {
     fn free(&self, task: NonNull<Header>) {
         self.unlink(task);
         // SAFETY: no references are left, so nobody else sees the block.
-        let header = unsafe { task.as_ref() };
+        let header = unsafe { &mut *task.as_ptr() };
         let size = header.vtable.size;
         let offset = usize::from(header.offset);
         if !header.group.is_null() {
             // SAFETY: the reference made by `into_raw` in `spawn`.
             drop(unsafe { Arc::from_raw(header.group) });
         }
-        drop(header.join.take());
+        // SAFETY: nobody else sees it, and it is not used again.
+        unsafe { core::ptr::drop_in_place(&raw mut header.join) };
         let base = task.cast::<u8>();
         // SAFETY: the block began `offset` bytes before the header.
         let base = unsafe { base.sub(offset) };
@@ -421,23 +453,22 @@ impl<P: Platform> Core<P> {
         unsafe { &mut *self.local.get() }
     }
 
-    /// Appends a taken list to the runner's queue.
-    fn append(&self, list: *mut Header) {
-        let mut next = list;
-        while let Some(task) = NonNull::new(next) {
-            // SAFETY: taken tasks are alive.
-            let link = unsafe { &task.as_ref().next };
-            next = link.load(Ordering::Relaxed);
-            link.store(null_mut(), Ordering::Relaxed);
-            let local = self.local();
+    /// Appends what was taken to the runner's queue, and looks whether a sweep was asked for: its kick is in the word taken.
+    fn append(&self, taken: Taken) {
+        let local = self.local();
+        if !taken.first.is_null() {
             match NonNull::new(local.last) {
                 // SAFETY: queued tasks are alive.
                 Some(last) => unsafe { last.as_ref() }
                     .next
-                    .store(task.as_ptr(), Ordering::Relaxed),
-                None => local.first = task.as_ptr(),
+                    .store(taken.first, Ordering::Relaxed),
+                None => local.first = taken.first,
             }
-            local.last = task.as_ptr();
+            local.last = taken.last;
+        }
+        if self.head.swept.load(Ordering::Relaxed) && self.head.swept.swap(false, Ordering::SeqCst)
+        {
+            self.cancel_stopped();
         }
     }
 

@@ -2,6 +2,8 @@
 //! Executors: the platform-free [`Core`], and its two NT back ends.
 
 mod core_exec;
+#[cfg(all(test, not(loom)))]
+mod cost_tests;
 mod dpc;
 #[cfg(all(test, shuttle))]
 mod explore;

@@ -32,6 +32,12 @@ const RUNNING: usize = 1;
 const PENDED: usize = 2;
 const TAGS: usize = RUNNING | PENDED;
 
+/// What the runner took: oldest first.
+pub(crate) struct Taken {
+    pub(crate) first: *mut Header,
+    pub(crate) last: *mut Header,
+}
+
 /// The executor runs already.
 #[derive(Debug)]
 pub(crate) struct Busy;
@@ -65,10 +71,27 @@ impl RunQueue {
     /// # Safety
     /// The caller has the exclusive right to queue `task`, which stays alive until the runner has taken it.
     pub(crate) unsafe fn push(&self, task: NonNull<Header>) -> bool {
+        // SAFETY: by contract.
+        unsafe { self.push_from_idle(task, &mut || ()) }
+    }
+
+    /// As [`Self::push`]; calls `idle` before each attempt to leave IDLE.
+    ///
+    /// # Safety
+    /// As [`Self::push`].
+    #[inline]
+    pub(crate) unsafe fn push_from_idle(
+        &self,
+        task: NonNull<Header>,
+        idle: &mut impl FnMut(),
+    ) -> bool {
         // SAFETY: alive by contract.
         let link = unsafe { &task.as_ref().next };
         let mut old = self.0.load(Ordering::Relaxed);
         loop {
+            if old.is_null() {
+                idle();
+            }
             link.store(tasks(old), Ordering::Relaxed);
             let new = tagged(task.as_ptr(), tags(old));
             match self
@@ -97,7 +120,7 @@ impl RunQueue {
     }
 
     /// Transition 2: the tasks queued, oldest first.
-    pub(crate) fn start(&self) -> Result<*mut Header, Busy> {
+    pub(crate) fn start(&self) -> Result<Taken, Busy> {
         let mut old = self.0.load(Ordering::Relaxed);
         loop {
             if tags(old) & RUNNING != 0 {
@@ -115,10 +138,15 @@ impl RunQueue {
     }
 
     /// Transition 3: the tasks that came since, oldest first. By the runner only.
-    pub(crate) fn take(&self) -> *mut Header {
+    pub(crate) fn take(&self) -> Taken {
         reverse(tasks(
             self.0.swap(tagged(null_mut(), RUNNING), Ordering::Acquire),
         ))
+    }
+
+    /// Whether nothing came since the last `start` or `take`, as it seems. By the runner only.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == tagged(null_mut(), RUNNING)
     }
 
     /// Transition 4; false when something came. By the runner only, with nothing left to run.
@@ -159,8 +187,8 @@ impl RunQueue {
 }
 
 /// Turns a taken stack into a queue.
-fn reverse(mut list: *mut Header) -> *mut Header {
-    let mut done = null_mut();
+fn reverse(newest: *mut Header) -> Taken {
+    let (mut list, mut done) = (newest, null_mut());
     while let Some(task) = NonNull::new(list) {
         // SAFETY: taken tasks belong to the runner and are alive.
         let link = unsafe { &task.as_ref().next };
@@ -168,5 +196,8 @@ fn reverse(mut list: *mut Header) -> *mut Header {
         link.store(done, Ordering::Relaxed);
         done = task.as_ptr();
     }
-    done
+    Taken {
+        first: done,
+        last: newest,
+    }
 }

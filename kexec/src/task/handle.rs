@@ -9,7 +9,7 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
-use super::header::{CANCELLED, COMPLETE, Header, JOIN, OUTPUT};
+use super::header::{CANCELLED, COMPLETE, Header, JOIN, JOINER, OUTPUT};
 use crate::Status;
 use crate::atomic::Ordering;
 
@@ -59,6 +59,8 @@ impl<F> fmt::Debug for SpawnError<F> {
 #[must_use = "dropping a JoinHandle aborts the task; use detach()"]
 pub struct JoinHandle<T> {
     task: NonNull<Header>,
+    /// The output was taken.
+    taken: bool,
     output: PhantomData<T>,
 }
 
@@ -74,6 +76,7 @@ impl<T> JoinHandle<T> {
     pub(crate) unsafe fn new(task: NonNull<Header>) -> Self {
         Self {
             task,
+            taken: false,
             output: PhantomData,
         }
     }
@@ -110,11 +113,16 @@ impl<T> JoinHandle<T> {
         self.header().state.load(Ordering::Acquire) & COMPLETE != 0
     }
 
+    /// Ends the handle.
     fn close(&self) {
         let header = self.header();
-        let before = header.state.fetch_and(!JOIN, Ordering::AcqRel);
-        if before & COMPLETE != 0 && before & OUTPUT != 0 {
-            // SAFETY: complete, the output still there, and with JOIN gone after COMPLETE it is ours alone.
+        let mut state = header.state.load(Ordering::Acquire);
+        if state & COMPLETE == 0 {
+            // Either the runner sees that JOIN is gone, or we see COMPLETE.
+            state = header.state.fetch_and(!JOIN, Ordering::AcqRel);
+        }
+        if state & COMPLETE != 0 && state & OUTPUT != 0 && !self.taken {
+            // SAFETY: complete while JOIN was set, so the output is ours, and it is still there.
             unsafe { (header.vtable.drop_output)(self.task) };
         }
         // SAFETY: the handle's reference; both callers end the handle.
@@ -125,28 +133,37 @@ impl<T> JoinHandle<T> {
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, Aborted>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let header = self.header();
-        if header.state.load(Ordering::Acquire) & COMPLETE == 0 {
+        let mut state = header.state.load(Ordering::Acquire);
+        if state & COMPLETE == 0 {
             header.join.register(context.waker());
-            if header.state.load(Ordering::Acquire) & COMPLETE == 0 {
+            state = if state & JOINER == 0 {
+                // Either the runner sees that there is a waker, or we see COMPLETE.
+                header.state.fetch_or(JOINER, Ordering::AcqRel)
+            } else {
+                header.state.load(Ordering::Acquire)
+            };
+            if state & COMPLETE == 0 {
                 return Poll::Pending;
             }
         }
-        let before = header.state.fetch_and(!OUTPUT, Ordering::AcqRel);
-        if before & OUTPUT == 0 {
+        if state & OUTPUT == 0 || self.taken {
             return Poll::Ready(Err(Aborted));
         }
         // SAFETY: a live block.
         let output = unsafe { (header.vtable.output)(self.task) };
-        // SAFETY: the output was there and the flag, cleared above, makes this the only read.
+        self.taken = true;
+        // SAFETY: the output was there, and `taken` makes this the only read.
         Poll::Ready(Ok(unsafe { output.cast::<T>().read() }))
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        self.abort();
+        if !self.is_finished() {
+            self.abort();
+        }
         self.close();
     }
 }

@@ -19,7 +19,7 @@
 //! 2. [`Header::schedule`]: one read-modify-write sets SCHEDULED; whoever set it pushes, nobody else. After COMPLETE nobody pushes.
 //! 3. `Core::step`, by the runner before each poll. No second runner exists (`RunQueue`), so no second poll either.
 //! 4. `Core::complete`: the future is dropped first, then COMPLETE is set, then the joiner is woken. The executor's reference
-//!    goes with it, or, when SCHEDULED was set meanwhile, when the task is popped.
+//!    goes with COMPLETE, or, when SCHEDULED was set meanwhile, when the task is popped.
 //! 5. [`Header::release`]: at any IRQL. The block is only queued.
 //! 6. `Core::step` by the runner finds no references and frees the block.
 #![expect(unsafe_code, reason = "reference-counted blocks behind raw wakers")]
@@ -41,6 +41,8 @@ pub(crate) const CANCELLED: u32 = 4;
 pub(crate) const JOIN: u32 = 8;
 /// The output is in the block.
 pub(crate) const OUTPUT: u32 = 16;
+/// A waker was put into `join`.
+pub(crate) const JOINER: u32 = 32;
 /// One reference.
 pub(crate) const REF: u32 = 0x100;
 
@@ -130,7 +132,11 @@ impl Header {
             return;
         }
         #[cfg(feature = "trace")]
-        header.wakes.fetch_add(1, Ordering::Relaxed);
+        {
+            // This call alone may push; the next one to get here comes after the poll that clears SCHEDULED. No read-modify-write.
+            let wakes = header.wakes.load(Ordering::Relaxed);
+            header.wakes.store(wakes.wrapping_add(1), Ordering::Relaxed);
+        }
         // SAFETY: the executor lives while this block does.
         let core = unsafe { &*header.core };
         // SAFETY: this call set SCHEDULED, so it alone may push; the executor's reference keeps the task until it is popped.
@@ -147,29 +153,21 @@ impl Header {
     pub(crate) unsafe fn release(task: NonNull<Self>) {
         // SAFETY: alive: the reference is counted until the next line.
         let header = unsafe { task.as_ref() };
-        let core = header.core;
-        // Entered before the count can reach zero: `stop` waits for it, so the executor stays for the push below.
-        if header.state.load(Ordering::Relaxed) >= 2 * REF {
-            // Not the last one as it seems; if it turns out to be after all, fall through with the right count.
-            let before = header
-                .state
-                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
-                    (state >= 2 * REF).then(|| state - REF)
-                });
-            if before.is_ok() {
-                return;
-            }
-        }
-        // SAFETY: our reference still holds the block, and with it the executor.
-        let core = unsafe { &*core };
-        core.enter();
-        let before = header.state.fetch_sub(REF, Ordering::AcqRel);
-        debug_assert!(before >= REF, "reference given back twice");
-        if before < 2 * REF {
-            // SAFETY: no references are left: this is the one place that queues the block to be freed.
-            unsafe { core.push(task) };
-        }
-        core.leave();
+        let before = header
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                (state >= 2 * REF).then(|| state - REF)
+            });
+        let Err(state) = before else {
+            return;
+        };
+        debug_assert!(state >= REF, "reference given back twice");
+        // Ours is the last, so nobody else looks at the word: the executor gave back its own with COMPLETE.
+        header.state.store(state - REF, Ordering::Relaxed);
+        // SAFETY: the block is not published yet, so it is there and keeps the executor.
+        let core = unsafe { &*header.core };
+        // SAFETY: no references are left: this is the one place that queues the block to be freed.
+        unsafe { core.push_unowned(task) };
     }
 
     /// A waker's new reference.

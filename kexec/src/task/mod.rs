@@ -13,4 +13,6 @@ pub use header::{HEADER_SIZE, Header, layout};
 pub use info::{MAGIC, Site, TaskInfo};
 
 pub(crate) use block::{Block, block_layout};
-pub(crate) use header::{CANCELLED, COMPLETE, JOIN, OUTPUT, REF, SCHEDULED, borrowed_waker};
+pub(crate) use header::{
+    CANCELLED, COMPLETE, JOIN, JOINER, OUTPUT, REF, SCHEDULED, borrowed_waker,
+};

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the core costs, counted: read-modify-writes of whole life cycles. A change that adds one fails here.
+#![expect(
+    unsafe_code,
+    reason = "the core's spawn is unsafe: these tests keep its contract by boxing it"
+)]
+
+use core::future::{Future, poll_fn};
+use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
+use std::sync::{Arc, OnceLock};
+
+use super::{Budget, Core, Outcome};
+use crate::atomic::count;
+use crate::platform::Counting;
+use crate::task;
+use crate::task::JoinHandle;
+
+fn machine() -> Box<Core<Counting>> {
+    Box::new(Core::new(Counting::default()))
+}
+
+fn spawn<F: Future<Output: Send> + Send + 'static>(
+    core: &Core<Counting>,
+    future: F,
+) -> JoinHandle<F::Output> {
+    // SAFETY: the tests box their cores and drop them empty (asserted by each).
+    unsafe { core.spawn(task!("cost"), None, future) }.expect("spawn")
+}
+
+/// Polls made, and read-modify-writes of one run.
+fn run(core: &Core<Counting>) -> (usize, usize) {
+    match count(|| core.run(Budget::polls(usize::MAX))) {
+        (writes, Outcome::Idle { polls }) => (polls, writes),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn join<T>(handle: &mut JoinHandle<T>) -> Poll<Result<T, crate::Aborted>> {
+    core::pin::Pin::new(handle).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn the_life_of_a_joined_task_is_six_read_modify_writes_of_its_own() {
+    let core = machine();
+    // Out of idle, so that what is counted is not the run's or the pend's.
+    let other = spawn(&core, async {});
+    let (writes, mut handle) = count(|| spawn(&core, async { 5 }));
+    assert_eq!(writes, 2, "spawn: the block counted, the push");
+    assert_eq!(
+        run(&core),
+        (2, 2 + 2 * 2),
+        "start and finish; begin and end of two polls"
+    );
+    assert_eq!(count(|| join(&mut handle)), (0, Poll::Ready(Ok(5))));
+    other.detach();
+    assert_eq!(count(|| drop(handle)).0, 1, "the push to be freed");
+    assert_eq!(
+        run(&core),
+        (0, 2 + 2),
+        "start and finish; two blocks counted off"
+    );
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_wake_from_outside_and_its_run_are_five_read_modify_writes() {
+    let core = machine();
+    let waker = Arc::new(OnceLock::<Waker>::new());
+    let slot = waker.clone();
+    let handle = spawn(
+        &core,
+        poll_fn(move |context| {
+            slot.get_or_init(|| context.waker().clone());
+            Poll::<()>::Pending
+        }),
+    );
+    run(&core);
+    let wake = || waker.get().expect("polled").wake_by_ref();
+    for _ in 0..3 {
+        assert_eq!(count(wake).0, 2, "the flag, the push");
+        assert_eq!(run(&core), (1, 3), "start, the flag, finish");
+    }
+    drop((handle, waker));
+    run(&core);
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_task_that_wakes_itself_costs_four_read_modify_writes_a_poll() {
+    const POLLS: usize = 100;
+    let core = machine();
+    let mut left = POLLS;
+    let handle = spawn(
+        &core,
+        poll_fn(move |context| {
+            left -= 1;
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }),
+    );
+    // The flag set, the push, the take, the flag cleared; start, the first flag, completion and finish around them.
+    assert_eq!(run(&core), (POLLS, (POLLS - 1) * 4 + 4));
+    drop(handle);
+    run(&core);
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_joiner_that_waits_costs_one_more_and_is_woken_once() {
+    let core = machine();
+    let mut inner = spawn(&core, async { 1 });
+    assert_eq!(
+        count(|| join(&mut inner)),
+        (1, Poll::Pending),
+        "tells the runner"
+    );
+    assert_eq!(count(|| join(&mut inner)), (0, Poll::Pending), "it knows");
+    let outer = spawn(&core, inner);
+    assert_eq!(run(&core).0, 2);
+    assert!(outer.is_finished());
+    drop(outer);
+    run(&core);
+    assert!(core.is_empty());
+}
