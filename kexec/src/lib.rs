@@ -25,3 +25,10 @@ pub use status::{Result, Status};
 pub use task::{Aborted, Group, JoinHandle, SpawnError};
 pub use time::{Duration, Instant};
 pub use timer::{Elapsed, Sleep, Timers};
+
+/// The features that this kexec was built with; the shipping drivers have none.
+pub const FEATURES: &[&str] = if cfg!(feature = "trace") {
+    &["trace"]
+} else {
+    &[]
+};
