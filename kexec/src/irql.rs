@@ -121,3 +121,40 @@ impl Drop for Raised {
         sys::KeLowerIrql(self.old);
     }
 }
+
+/// Interrupts off on this processor, at HIGH_LEVEL: nothing comes but what cannot be masked.
+///
+/// For phases in which a single processor works and the others wait for it, such as a resume. No time passes meanwhile: the clock
+/// is an interrupt.
+///
+/// # IRQL
+/// HIGH_LEVEL.
+#[derive(Debug)]
+pub struct InterruptsOff {
+    were_on: bool,
+    /// Lowered after the interrupts are on again.
+    _high: Raised,
+}
+
+impl InterruptsOff {
+    /// Switches interrupts off; `high` was made by [`Raised::to_high`], and is restored with them.
+    ///
+    /// # IRQL
+    /// HIGH_LEVEL.
+    #[must_use]
+    pub fn new(high: Raised) -> Self {
+        assert!(current() == HIGH_LEVEL, "HIGH_LEVEL needed");
+        Self {
+            were_on: sys::disable_interrupts(),
+            _high: high,
+        }
+    }
+}
+
+impl Drop for InterruptsOff {
+    fn drop(&mut self) {
+        if self.were_on {
+            sys::enable_interrupts();
+        }
+    }
+}

@@ -19,5 +19,6 @@ pub mod root;
 pub mod shared_info;
 pub mod status;
 pub mod store;
+pub mod suspend;
 #[cfg(any(test, not(windows)))]
 pub mod testing;

@@ -37,6 +37,14 @@ pub fn current() -> u32 {
     unsafe { sys::KeGetCurrentProcessorNumberEx(core::ptr::null_mut()) }
 }
 
+/// Tells the processor that it waits in a loop.
+///
+/// # IRQL
+/// Any.
+pub fn relax() {
+    sys::cpu_relax();
+}
+
 /// Group and number in the group of processor `index`.
 ///
 /// # IRQL

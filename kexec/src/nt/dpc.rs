@@ -206,6 +206,14 @@ impl Dpc {
         Ok(Self(erased))
     }
 
+    /// Puts it at the front of the queue from now on, and interrupts its processor without delay.
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn urgent(&self) {
+        self.0.raw().urgent();
+    }
+
     /// Queues it; false when it was queued already.
     ///
     /// # IRQL

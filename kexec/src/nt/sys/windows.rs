@@ -152,6 +152,19 @@ pub fn KeLowerIrql(level: KIRQL) {
     set_irql(level);
 }
 
+/// Whether interrupts were on.
+pub fn disable_interrupts() -> bool {
+    let flags: u64;
+    // SAFETY: kernel mode. Not `nomem`: accesses must not move across it. The stack is used, and balanced.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+    flags & 1 << 9 != 0
+}
+
+pub fn enable_interrupts() {
+    // SAFETY: kernel mode; paired with `disable_interrupts`, which found them on.
+    unsafe { asm!("sti", options(nostack)) };
+}
+
 pub fn KeGetCurrentThread() -> PVOID {
     let thread: PVOID;
     // SAFETY: gs:[188h] is the current thread on every x64 version.

@@ -35,11 +35,31 @@ pub fn KeRaiseIrqlToDpcLevel() -> KIRQL {
 }
 
 pub fn KeLowerIrql(level: KIRQL) {
+    assert!(
+        !INTERRUPTS_OFF.with(std::cell::Cell::get) || std::thread::panicking(),
+        "KeLowerIrql: interrupts are off"
+    );
     at_least("KeLowerIrql", level);
     set_irql(level);
     if level < 2 {
         run_dpcs(&Kernel::current());
     }
+}
+
+std::thread_local! {
+    static INTERRUPTS_OFF: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether interrupts were on.
+pub fn disable_interrupts() -> bool {
+    !INTERRUPTS_OFF.with(|off| off.replace(true))
+}
+
+pub fn enable_interrupts() {
+    assert!(
+        INTERRUPTS_OFF.with(|off| off.replace(false)),
+        "interrupts were on already"
+    );
 }
 
 pub fn cpu_relax() {
