@@ -391,7 +391,10 @@ mod tests {
         assert!(!rig.console.can_write());
         signals(2);
         rig.service.suspended();
+        rig.xen.new_domain();
         rig.xen.add_port(PORT, PortKind::InterDomain(0, 9));
+        let config = Config::default();
+        rig.service.resume(config).expect("vectors again");
         rig.console.resume(&rig.service).expect("again");
         assert!(poll_once(task.as_mut()).is_pending());
         assert_eq!(signals(2), 1);

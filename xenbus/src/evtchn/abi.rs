@@ -23,8 +23,8 @@ const TOOLSTACK_PORTS: [u32; 2] = [2, 18];
 pub enum PollState<P> {
     /// 2-level.
     TwoLevel(two_level::PollState),
-    /// FIFO.
-    Fifo(fifo::PollState<P>),
+    /// FIFO; and 2-level, for a later host without FIFO.
+    Fifo(fifo::PollState<P>, two_level::PollState),
     /// The processor takes no events.
     None,
 }
@@ -70,12 +70,64 @@ impl<P: EventPage> Abi<P> {
         Ok((Self::TwoLevel, states))
     }
 
+    /// The array, while FIFO is in use.
+    fn fifo(&self) -> Option<&fifo::Array<P>> {
+        match self {
+            Self::Fifo(array) if array.is_used() => Some(array),
+            Self::Fifo(_) | Self::TwoLevel => None,
+        }
+    }
+
+    /// Whether the hypervisor knows pages of ours.
+    pub fn is_fifo(&self) -> bool {
+        self.fifo().is_some()
+    }
+
+    /// In a new domain, which knows nothing: tells it of the same pages again, or falls back to 2-level when it has no FIFO.
+    ///
+    /// Allocates nothing. With every port of the old domain forgotten; other processors do not poll.
+    ///
+    /// # IRQL
+    /// DISPATCH_LEVEL.
+    pub fn renew<H>(&self, host: &H, states: &[PollState<P>])
+    where
+        H: Hypervisor + Machine<Page = P>,
+    {
+        two_level::mask_all(host.shared_info());
+        for state in states {
+            if let PollState::Fifo(fifo, two_level) = state {
+                fifo.renew();
+                two_level.renew();
+            } else if let PollState::TwoLevel(two_level) = state {
+                two_level.renew();
+            }
+        }
+        let Some(array) = self.fifo() else {
+            return;
+        };
+        array.renew();
+        for (cpu, state) in (0..).zip(states) {
+            let (PollState::Fifo(state, _), Ok(vcpu)) = (state, host.vcpu_id(cpu)) else {
+                continue;
+            };
+            if let Err(status) = host.init_control(state.gfn(), vcpu) {
+                kexec::warn!("evtchn: no fifo abi any more ({status}), 2-level it is");
+                // Those that were told of must be forgotten; if that fails they are not freed, as ever.
+                if cpu != 0 && reset(host).is_err() {
+                    kexec::error!("evtchn: control blocks stay known to the hypervisor");
+                }
+                array.give_up();
+                return;
+            }
+        }
+    }
+
     /// Its name for people.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::TwoLevel => "2-level",
-            Self::Fifo(_) => "fifo",
+        match self.fifo() {
+            None => "2-level",
+            Some(_) => "fifo",
         }
     }
 
@@ -87,10 +139,10 @@ impl<P: EventPage> Abi<P> {
     where
         H: Hypervisor + Machine<Page = P>,
     {
-        match self {
-            Self::TwoLevel if port >= two_level::PORTS => return Err(Status::INVALID_PARAMETER),
-            Self::TwoLevel => {}
-            Self::Fifo(array) => array.reach(host, port)?,
+        match self.fifo() {
+            None if port >= two_level::PORTS => return Err(Status::INVALID_PARAMETER),
+            None => {}
+            Some(array) => array.reach(host, port)?,
         }
         self.mask(host, port);
         Ok(())
@@ -98,41 +150,41 @@ impl<P: EventPage> Abi<P> {
 
     /// Masks a port.
     pub fn mask<H: Hypervisor>(&self, host: &H, port: u32) {
-        match self {
-            Self::TwoLevel => two_level::mask(host.shared_info(), port),
-            Self::Fifo(array) => array.mask(port),
+        match self.fifo() {
+            None => two_level::mask(host.shared_info(), port),
+            Some(array) => array.mask(port),
         }
     }
 
     /// Whether a port is masked.
     pub fn is_masked<H: Hypervisor>(&self, host: &H, port: u32) -> bool {
-        match self {
-            Self::TwoLevel => two_level::is_masked(host.shared_info(), port),
-            Self::Fifo(array) => array.is_masked(port),
+        match self.fifo() {
+            None => two_level::is_masked(host.shared_info(), port),
+            Some(array) => array.is_masked(port),
         }
     }
 
     /// Unmasks a port; true when an event was pending, which nobody will raise by itself.
     pub fn unmask<H: Hypervisor>(&self, host: &H, port: u32) -> bool {
-        match self {
-            Self::TwoLevel => two_level::unmask(host.shared_info(), port),
-            Self::Fifo(array) => array.unmask(port),
+        match self.fifo() {
+            None => two_level::unmask(host.shared_info(), port),
+            Some(array) => array.unmask(port),
         }
     }
 
     /// Takes the pending bit of a port.
     pub fn ack<H: Hypervisor>(&self, host: &H, port: u32) {
-        match self {
-            Self::TwoLevel => two_level::ack(host.shared_info(), port),
-            Self::Fifo(array) => array.ack(port),
+        match self.fifo() {
+            None => two_level::ack(host.shared_info(), port),
+            Some(array) => array.ack(port),
         }
     }
 
     /// Whether a closed port's number is kept back until the next poll.
     pub fn lingers(&self, port: u32) -> bool {
-        match self {
-            Self::TwoLevel => false,
-            Self::Fifo(array) => array.is_linked(port),
+        match self.fifo() {
+            None => false,
+            Some(array) => array.is_linked(port),
         }
     }
 
@@ -141,7 +193,7 @@ impl<P: EventPage> Abi<P> {
     /// 2-level: the other processor sees it too. FIFO: the poll has taken it out of a queue, because
     /// the port was moved while it was in it; the hypervisor's unmask queues it where it belongs.
     pub fn pass_on<H: Hypervisor>(&self, host: &H, port: u32) {
-        if let Self::Fifo(array) = self {
+        if let Some(array) = self.fifo() {
             array.mask(port);
             let _ = host.unmask(port);
         }
@@ -156,11 +208,11 @@ impl<P: EventPage> Abi<P> {
         budget: &mut usize,
         visit: impl FnMut(u32),
     ) -> bool {
-        match (self, state, host.vcpu_info(cpu)) {
-            (Self::TwoLevel, PollState::TwoLevel(state), Some(vcpu)) => {
+        match (self.fifo(), state, host.vcpu_info(cpu)) {
+            (None, PollState::TwoLevel(state) | PollState::Fifo(_, state), Some(vcpu)) => {
                 two_level::poll(host.shared_info(), vcpu, state, budget, visit)
             }
-            (Self::Fifo(array), PollState::Fifo(state), _) => array.poll(state, budget, visit),
+            (Some(array), PollState::Fifo(state, _), _) => array.poll(state, budget, visit),
             _ => false,
         }
     }
@@ -181,7 +233,10 @@ where
         let told = host.alloc_page().and_then(|page| {
             let gfn = page.gfn();
             // Kept in `states` before the hypervisor learns of it: freed only after a reset.
-            states.try_push(PollState::Fifo(fifo::PollState::new(page)))?;
+            states.try_push(PollState::Fifo(
+                fifo::PollState::new(page),
+                two_level::PollState::default(),
+            ))?;
             host.init_control(gfn, vcpu)
         });
         if let Err(status) = told {

@@ -113,6 +113,7 @@ impl<H: Hypervisor + Machine> Channel<H> {
         };
         slot.port.store(port, Ordering::Relaxed);
         slot.cpu.store(cpu, Ordering::Relaxed);
+        slot.epoch.store(epoch, Ordering::Relaxed);
         slot.auto_mask.store(auto_mask, Ordering::Relaxed);
         slot.routine.store(routine, Ordering::Relaxed);
         slot.context.store(context, Ordering::Relaxed);
@@ -133,10 +134,17 @@ impl<H: Hypervisor + Machine> Channel<H> {
         self.slot().filter(|_| self.epoch == self.service.epoch())
     }
 
-    /// The local port. Any IRQL.
+    /// Whether the port went with the domain that it belonged to, in a suspend. Any IRQL.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.epoch != self.service.epoch()
+    }
+
+    /// The local port; 0, which is never valid, once the channel [is dead](Self::is_dead). Any IRQL.
     #[must_use]
     pub fn port(&self) -> u32 {
-        self.slot().map_or(0, |s| s.port.load(Ordering::Relaxed))
+        self.live_slot()
+            .map_or(0, |s| s.port.load(Ordering::Relaxed))
     }
 
     /// The processor that it is delivered to.
@@ -224,7 +232,8 @@ impl<H: Hypervisor + Machine> Channel<H> {
         true
     }
 
-    /// Ready once the count differs from `seen`; the count. No allocation. One waiter.
+    /// Ready once the count differs from `seen`; the count. No allocation. One waiter. A suspend counts as an event: look whether
+    /// the channel [is dead](Self::is_dead).
     pub fn wait(&self, seen: u32) -> Wait<'_, H> {
         Wait {
             channel: self,

@@ -8,7 +8,7 @@
 //! locked operations; links are checked against the array before they are followed. Any IRQL; the
 //! poll of one processor never runs twice at a time.
 
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use kexec::nt::{SpinLock, Vec};
 use kexec::{Result, Status};
 use spin::Once;
@@ -33,8 +33,10 @@ const UNMASK_TRIES: usize = 64;
 /// The event array.
 pub struct Array<P> {
     pages: Vec<Once<P>>,
-    /// Pages that the hypervisor knows; held while one is added.
+    /// Pages that the hypervisor knows; held while one is added. Those behind are kept for another time.
     count: SpinLock<usize>,
+    /// A later host had no FIFO.
+    given_up: AtomicBool,
 }
 
 /// What a processor's poll remembers.
@@ -52,6 +54,23 @@ impl<P: EventPage> PollState<P> {
             ready: AtomicU32::new(0),
             heads: [const { AtomicU32::new(0) }; QUEUES],
         }
+    }
+
+    /// The control block's frame.
+    pub(super) fn gfn(&self) -> u64 {
+        self.control.gfn()
+    }
+
+    /// As new: the queues were those of another domain.
+    pub(super) fn renew(&self) {
+        self.ready.store(0, Ordering::Relaxed);
+        for head in &self.heads {
+            head.store(0, Ordering::Relaxed);
+        }
+        for word in self.control.words() {
+            word.store(0, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
     }
 
     /// Queues that the hypervisor has marked since.
@@ -79,7 +98,23 @@ impl<P: EventPage> Array<P> {
         Ok(Self {
             pages,
             count: SpinLock::new(0),
+            given_up: AtomicBool::new(false),
         })
+    }
+
+    /// Whether ports are this ABI's.
+    pub(super) fn is_used(&self) -> bool {
+        !self.given_up.load(Ordering::Acquire)
+    }
+
+    /// From now on they are not.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    /// As new, with the pages of before.
+    pub(super) fn renew(&self) {
+        *self.count.lock() = 0;
     }
 
     fn word(&self, port: u32) -> Option<&AtomicU32> {
@@ -101,15 +136,12 @@ impl<P: EventPage> Array<P> {
         }
         let mut count = self.count.lock();
         while *count < wanted {
-            let page = host.alloc_page()?;
+            // Published first: the hypervisor may link ports of this page at once. It may be there since before a resume.
+            let page = self.pages[*count].try_call_once(|| host.alloc_page())?;
             for word in page.words() {
                 word.store(MASKED, Ordering::Relaxed);
             }
-            let gfn = page.gfn();
-            // Published first: the hypervisor may link ports of this page at once.
-            let slot = self.pages[*count].call_once(|| page);
-            debug_assert_eq!(slot.gfn(), gfn);
-            host.expand_array(gfn)?;
+            host.expand_array(page.gfn())?;
             *count += 1;
         }
         Ok(())

@@ -26,4 +26,6 @@ pub use host::{EventPage, Hypervisor, Machine, SharedInfo, VcpuInfo};
 pub use service::{Config, Evtchn};
 
 #[cfg(test)]
+mod suspend_tests;
+#[cfg(test)]
 mod tests;

@@ -208,7 +208,7 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         if self.channels() != 0 {
             kexec::error!("evtchn: {} channels outstanding", self.channels());
         }
-        if matches!(self.abi, Abi::Fifo(_)) && reset(&self.host).is_err() {
+        if self.abi.is_fifo() && reset(&self.host).is_err() {
             self.keep_pages.store(true, Ordering::SeqCst);
         }
     }
@@ -300,7 +300,11 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
             // Off the list before the flag: or it could be pushed twice.
             slot.triggered.store(false, Ordering::SeqCst);
             if slot.enter() {
-                self.deliver(state, slot);
+                if slot.epoch.load(Ordering::Relaxed) == self.epoch() {
+                    self.deliver(state, slot);
+                } else {
+                    self.tell(state, slot);
+                }
                 slot.leave();
             } else {
                 // Closed while it was on the list: ours to give back.
@@ -352,6 +356,11 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         }
         self.abi.ack(&self.host, port);
         fence(Ordering::SeqCst);
+        self.tell(state, slot);
+    }
+
+    /// Counts, and tells the owner.
+    fn tell(&self, state: &Cpu, slot: &Slot) {
         slot.count.fetch_add(1, Ordering::SeqCst);
         state.events.fetch_add(1, Ordering::Relaxed);
         let routine = slot.routine.load(Ordering::Relaxed);
@@ -405,12 +414,48 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// The domain was suspended and lives on: every channel is dead. Nothing else changes here.
+    /// The domain was suspended and lives on: every channel is dead, and no event is delivered before [`Self::resume`].
     ///
     /// # IRQL
     /// Any, HIGH_LEVEL included.
     pub fn suspended(&self) {
+        self.enabled.store(false, Ordering::SeqCst);
+        self.disown();
+    }
+
+    /// Every channel is dead from now on: their ports are not theirs any more. Nothing else changes here.
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn disown(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// After [`Self::suspended`], in the new domain: the same ABI with the same pages, vectors and line. Every channel of before
+    /// gets one last event, so that its owner looks, and finds it dead.
+    ///
+    /// # Errors
+    /// As [`Self::enable`].
+    ///
+    /// # IRQL
+    /// DISPATCH_LEVEL, with the other processors parked.
+    pub fn resume(&self, config: Config) -> Result {
+        self.slots.each_open(|_, slot| {
+            // The number may be another channel's soon.
+            self.slots.unmap(slot.port.load(Ordering::Relaxed));
+        });
+        self.abi.renew(&self.host, &self.states);
+        for cpu in &self.cpus {
+            cpu.upcall.store(false, Ordering::SeqCst);
+        }
+        let enabled = self.enable(config);
+        self.slots.each_open(|number, slot| {
+            // Those of lives before that one have been told.
+            if slot.epoch.load(Ordering::Relaxed) == self.epoch().wrapping_sub(1) {
+                self.trigger(number, slot);
+            }
+        });
+        enabled
     }
 }
 

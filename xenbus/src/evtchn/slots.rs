@@ -46,6 +46,8 @@ pub struct Slot {
     pub port: AtomicU32,
     /// The processor it is delivered to.
     pub cpu: AtomicU32,
+    /// The domain's life that the port belongs to.
+    pub epoch: AtomicU32,
     /// Mask the port before each delivery.
     pub auto_mask: AtomicBool,
     /// Deliveries since it was opened.
@@ -69,6 +71,7 @@ impl Slot {
             inside: AtomicU32::new(0),
             port: AtomicU32::new(0),
             cpu: AtomicU32::new(0),
+            epoch: AtomicU32::new(0),
             auto_mask: AtomicBool::new(false),
             count: AtomicU32::new(0),
             triggered: AtomicBool::new(false),
@@ -226,6 +229,16 @@ impl Slots {
         entry.next.store(free.head, Ordering::Relaxed);
         free.head = slot;
         free.live -= 1;
+    }
+
+    /// Calls `f` with every open slot and its number.
+    pub fn each_open(&self, mut f: impl FnMut(u32, &Slot)) {
+        let slots = self.pages.iter().map_while(Once::get).flatten();
+        for (number, slot) in (0..).zip(slots) {
+            if slot.state.load(Ordering::SeqCst) == OPEN {
+                f(number, slot);
+            }
+        }
     }
 
     /// Slots in use.

@@ -21,6 +21,14 @@ pub struct PollState {
     last: AtomicU32,
 }
 
+impl PollState {
+    /// Forgets what is left: the ports are those of another domain.
+    pub fn renew(&self) {
+        self.left.store(0, Ordering::Relaxed);
+        self.last.store(0, Ordering::Relaxed);
+    }
+}
+
 fn place(port: u32) -> (usize, u64) {
     ((port as usize / 64) % 64, 1 << (port % 64))
 }

@@ -95,7 +95,7 @@ pub fn reached(count: u32, wanted: u32) -> bool {
 /// the same time looks every 10 ms.
 ///
 /// # Errors
-/// As for every blocking call.
+/// `CONNECTION_DISCONNECTED` for a channel of before a suspend; as for every blocking call.
 pub fn wait_for<H: Hypervisor + Machine>(
     channel: &Channel<H>,
     executor: &DpcExecutor,
@@ -103,6 +103,9 @@ pub fn wait_for<H: Hypervisor + Machine>(
     timeout: Option<i64>,
     system_time: impl FnOnce() -> i64,
 ) -> Result<bool> {
+    if channel.is_dead() {
+        return Err(status::CONNECTION_DISCONNECTED);
+    }
     if reached(channel.count(), wanted) {
         return Ok(true);
     }
@@ -119,20 +122,24 @@ pub fn wait_for<H: Hypervisor + Machine>(
     let look = async {
         loop {
             let seen = channel.count();
+            if channel.is_dead() {
+                return Err(status::CONNECTION_DISCONNECTED);
+            }
             if reached(seen, wanted) {
-                return true;
+                return Ok(true);
             }
             if Instant::now() >= deadline {
-                return false;
+                return Ok(false);
             }
             let pause = pin!(executor.sleep(LOOK_AGAIN));
             select2(channel.wait(seen), pause).await;
         }
     };
-    wait(executor, limit + LOOK_AGAIN, look, || {}).or_else(|status| match status {
-        status::IO_TIMEOUT => Ok(false),
-        other => Err(other),
-    })
+    match wait(executor, limit + LOOK_AGAIN, look, || {}) {
+        Ok(looked) => looked,
+        Err(status::IO_TIMEOUT) => Ok(false),
+        Err(other) => Err(other),
+    }
 }
 
 /// Pause between two looks at a count by a waiter that nobody wakes.

@@ -185,7 +185,7 @@ impl Bus {
         if stale != 0 {
             // Their ports are not theirs any more, and the last close may come at DISPATCH_LEVEL.
             error!("evtchn: {stale} channels outstanding at the stop, the service is leaked");
-            self.evtchn.suspended();
+            self.evtchn.disown();
             core::mem::forget(self.evtchn.clone());
         }
         drop(Events {

@@ -101,6 +101,8 @@ pub struct State {
     pub closed: Vec<u32>,
     /// Routines called: routine, argument.
     pub called: Vec<(usize, usize)>,
+    /// `init_control` works for this many vCPUs of this domain only.
+    pub fifo_limit: Option<usize>,
     /// Every hypercall by name, in order.
     pub calls: Vec<&'static str>,
 }
@@ -149,6 +151,25 @@ impl FakeXen {
     /// Gives the domain a port, as the toolstack does.
     pub fn add_port(&self, port: u32, kind: PortKind) {
         self.state().ports.insert(port, Port { kind, vcpu: 0 });
+    }
+
+    /// The domain is saved and restored as a new one, which keeps its memory and its toolstack's parameters but nothing that the
+    /// hypervisor knew; the shared info page is a fresh one.
+    pub fn new_domain(&self) {
+        let mut state = self.state();
+        state.ports.clear();
+        state.control.clear();
+        state.array.clear();
+        state.vectors.clear();
+        state.interrupts.clear();
+        state.params.insert(0, 0);
+        for word in self.info.pending.iter().chain(&self.info.mask) {
+            word.store(0, Ordering::SeqCst);
+        }
+        for vcpu in &self.info.vcpu {
+            vcpu.upcall_pending.store(0, Ordering::SeqCst);
+            vcpu.pending_sel.store(0, Ordering::SeqCst);
+        }
     }
 
     fn word(state: &State, port: u32) -> Option<&AtomicU32> {
@@ -429,7 +450,8 @@ impl Hypervisor for Arc<FakeXen> {
     fn init_control(&self, gfn: u64, vcpu: u32) -> Result {
         let mut state = self.state();
         state.calls.push("init_control");
-        if state.control.len() >= self.options.fifo_cpus as usize {
+        let limit = state.fifo_limit.unwrap_or(self.options.fifo_cpus as usize);
+        if state.control.len() >= limit {
             return Err(Status::NOT_IMPLEMENTED);
         }
         let page = state.pages.iter().find(|p| p.gfn == gfn).cloned();
