@@ -3,6 +3,7 @@
 //!
 //! Every command does what it needs first: `run` and `test` set the machine up and build.
 
+mod bench;
 mod build;
 mod dump;
 mod package;
@@ -39,6 +40,8 @@ enum Command {
     Run(run::Args),
     /// Run every test
     Test(test::Args),
+    /// Measure, print tables and write target/bench/<suite>.json
+    Bench(bench::Args),
     /// Print the state of the bus from a memory image
     Dump(dump::Args),
 }
@@ -63,6 +66,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Package(args) => package::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Dump(args) => dump::main(&args),
     }
 }

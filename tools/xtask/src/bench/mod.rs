@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `cargo xtask bench [SUITE]...`: measures, prints a table for each suite, and writes `target/bench/<suite>.json`.
+//!
+//! A suite is a file here with a function that measures and returns [`results::Results`], and a line in [`Suite`].
+
+mod kexec;
+mod results;
+
+use anyhow::Result;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// What to measure; everything when none is named
+    suites: Vec<Suite>,
+}
+
+/// What can be measured.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Suite {
+    /// The executor's core beside other executors, on this machine
+    Kexec,
+}
+
+/// Measures the suites asked for.
+///
+/// # Errors
+///
+/// One can't be built or run, or measures something else than what ships.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let all = <Suite as clap::ValueEnum>::value_variants();
+    let suites = if args.suites.is_empty() {
+        all
+    } else {
+        &args.suites
+    };
+    for suite in suites {
+        let (name, results) = match suite {
+            Suite::Kexec => ("kexec", kexec::measure()?),
+        };
+        println!("{}", results.write(name)?.display());
+    }
+    Ok(())
+}
