@@ -35,16 +35,23 @@
 //! Everything here runs at `<= DISPATCH_LEVEL` unless it says otherwise; futures and guards must be
 //! dropped without a lock held that a callback of the bus could want.
 
+mod console;
+mod debug;
 mod evtchn;
 mod shared_info;
 mod store;
 mod suspend;
 #[cfg(test)]
 mod tests;
+mod unplug;
 mod value;
 
+pub use console::{Changes, Console};
+pub use debug::{Callback, Debug, Dump, Printer};
 pub use evtchn::{Channel, Evtchn};
 pub use shared_info::{SharedInfo, Time};
 pub use store::{Store, Transaction, Watch};
 pub use suspend::{Resumes, Suspend};
+pub use suspend::{Resumes, Suspend};
+pub use unplug::{Emulated, Unplug};
 pub use value::{Names, Permissions, Value};

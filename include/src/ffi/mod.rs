@@ -5,11 +5,15 @@
     reason = "calls of foreign functions, callbacks with contexts"
 )]
 
+pub(crate) mod console;
+pub(crate) mod debug;
 pub(crate) mod evtchn;
 pub(crate) mod query;
+pub(crate) mod reference;
 pub(crate) mod request;
 pub(crate) mod shared_info;
 pub(crate) mod suspend;
+pub(crate) mod unplug;
 pub(crate) mod watch;
 #[cfg(windows)]
 pub(crate) mod xen;

@@ -155,6 +155,15 @@ impl Event {
     ) -> core::result::Result<(), TimedOut> {
         self.0.wait(level.into(), limit)
     }
+
+    /// The object, for foreign code that sets it. It must not do so after the event was dropped.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut KEVENT {
+        self.0.0.get()
+    }
 }
 
 impl fmt::Debug for Event {
