@@ -5,6 +5,7 @@
 mod bus;
 mod events;
 mod evtchn;
+mod services;
 mod store;
 mod suspend;
 
