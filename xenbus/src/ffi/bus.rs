@@ -20,6 +20,7 @@ use kexec::{
 };
 
 use super::TAG;
+use super::console::{BusConsole, Served};
 use super::driver::Extension;
 use super::fdo::{Fdo, parameters};
 pub(super) use super::hypervisor::Line;
@@ -73,6 +74,8 @@ pub(super) struct Bus {
     polls: Polls,
     clock_is_local: bool,
     connection: SpinLock<Option<Connection>>,
+    /// Why there is none, else.
+    console: Result<Served>,
     enumeration: SpinLock<Option<JoinHandle<()>>>,
     scanned: Event,
 }
@@ -132,6 +135,9 @@ impl Bus {
             }
         };
         core::mem::forget(events);
+        // A toolstack may give no console.
+        let console =
+            Served::start(&evtchn, &ring).inspect_err(|status| info!("console: none, {status}"));
         XenbusRoot.set_counters(connection.client().shared());
         XenbusRoot.set_events(&evtchn);
         XenbusRoot.set(Address::StoreExecutor, ring.core_address());
@@ -145,6 +151,7 @@ impl Bus {
             polls,
             clock_is_local: clock_is_local(passive),
             connection: SpinLock::new(Some(connection)),
+            console,
             enumeration: SpinLock::new(None),
             scanned: Event::new(Reset::Manual, false),
         };
@@ -180,6 +187,9 @@ impl Bus {
         if let Some(connection) = connection {
             connection.stop(passive);
         }
+        if let Ok(served) = &self.console {
+            served.console().stop();
+        }
         self.ring.stop(passive);
         let stale = self.evtchn.channels();
         if stale != 0 {
@@ -207,6 +217,17 @@ impl Bus {
     /// The event channels.
     pub(super) fn evtchn(&self) -> &Arc<Evtchn<Xen>> {
         &self.evtchn
+    }
+
+    /// The console.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn console(&self) -> Result<&Arc<BusConsole>> {
+        self.console
+            .as_ref()
+            .map(Served::console)
+            .map_err(|status| *status)
     }
 
     /// What the SHARED_INFO interface remembers.

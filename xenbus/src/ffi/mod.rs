@@ -6,6 +6,7 @@
 //! | [`driver`] | DriverEntry, AddDevice, unload, the one dispatch routine | PASSIVE_LEVEL |
 //! | [`fdo`] | the device on the Xen platform function: PnP, start, stop | PASSIVE_LEVEL |
 //! | [`pdo`] | one child: identifiers, capabilities, QUERY_INTERFACE | PASSIVE_LEVEL |
+//! | [`console`] | the console of one start | <= DISPATCH_LEVEL |
 //! | [`bus`] | what exists between start and stop: interrupts, services, enumeration | PASSIVE_LEVEL |
 //! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
 //! | [`gate`] | the bus for methods that may be called at any IRQL | any |
@@ -19,6 +20,7 @@
 )]
 
 mod bus;
+mod console;
 mod driver;
 mod fdo;
 mod gate;

@@ -6,6 +6,7 @@
 //! which ends them takes back, whatever its result. A child that passes a bad pointer breaks the kernel like any other driver;
 //! what can be checked (NULL, lengths, kinds, versions) is.
 
+mod console;
 mod evtchn;
 mod shared_info;
 mod store;
@@ -35,6 +36,7 @@ pub(super) struct References {
     store_async: AtomicU32,
     evtchn: AtomicU32,
     shared_info: AtomicU32,
+    console: AtomicU32,
 }
 
 impl References {
@@ -45,6 +47,7 @@ impl References {
             ("STORE_ASYNC", &self.store_async),
             ("EVTCHN", &self.evtchn),
             ("SHARED_INFO", &self.shared_info),
+            ("CONSOLE", &self.console),
         ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
@@ -65,6 +68,7 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
     match (answer.name, answer.version) {
         ("STORE", 2) => query.answer(store::table(caller)),
         ("STORE_ASYNC", 1) => query.answer(store_async::table(caller)),
+        ("CONSOLE", 1) => query.answer(console::table(context)),
         ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
         ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
         ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The console of one start: the page that the toolstack gave, the channel, the task.
+
+use core::sync::atomic::{AtomicU8, AtomicU32};
+
+use kexec::nt::{Arc, Cache, IoMapping};
+use kexec::{DpcExecutor, JoinHandle, Result, Status, info, task};
+
+use super::hypervisor::Xen;
+use crate::console::ring::{CONTROL_WORDS, ConsolePage, DATA_LEN};
+use crate::console::{Console, PARAM_CONSOLE_EVTCHN, PARAM_CONSOLE_PFN};
+use crate::evtchn::{Evtchn, Hypervisor};
+use crate::store::connection::{event_port, page_frame};
+
+const PAGE: usize = 4096;
+const PAGE_SHIFT: u32 = 12;
+
+/// The console's page.
+pub(super) struct Page(IoMapping);
+
+impl ConsolePage for Page {
+    fn data(&self) -> &[AtomicU8; DATA_LEN] {
+        self.0
+            .shared()
+            .atomics_u8()
+            .first_chunk()
+            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
+    }
+
+    fn control(&self) -> &[AtomicU32; CONTROL_WORDS] {
+        self.0.shared().atomics_u32()[DATA_LEN / 4..]
+            .first_chunk()
+            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
+    }
+}
+
+/// The console of this image.
+pub(super) type BusConsole = Console<Page, Xen>;
+
+/// A console that is served. Its owner calls [`Console::stop`]; the task ends with its executor.
+pub(super) struct Served {
+    console: Arc<BusConsole>,
+    _task: JoinHandle<()>,
+}
+
+impl Served {
+    /// Opens the console, if the toolstack gave one.
+    ///
+    /// # Errors
+    /// `DEVICE_NOT_READY`: it gave none. Others as [`Console::open`].
+    pub(super) fn start(evtchn: &Arc<Evtchn<Xen>>, executor: &Arc<DpcExecutor>) -> Result<Self> {
+        let host = evtchn.host();
+        // Both may be zero, which is neither a frame nor a port.
+        let frame = page_frame(None, host.get_param(PARAM_CONSOLE_PFN))?;
+        let port = event_port(host.get_param(PARAM_CONSOLE_EVTCHN))?;
+        let page = Page(IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?);
+        let console = Console::open(evtchn, page, port)?;
+        let serves = console.clone();
+        let task = executor
+            .spawn(task!("console"), async move { serves.serve().await })
+            .map_err(|error| {
+                console.stop();
+                Status::from(error)
+            })?;
+        info!("console: page {frame:#x}, port {port}");
+        Ok(Self {
+            console,
+            _task: task,
+        })
+    }
+
+    /// The console.
+    pub(super) fn console(&self) -> &Arc<BusConsole> {
+        &self.console
+    }
+}
