@@ -52,6 +52,5 @@ pub use evtchn::{Channel, Evtchn};
 pub use shared_info::{SharedInfo, Time};
 pub use store::{Store, Transaction, Watch};
 pub use suspend::{Resumes, Suspend};
-pub use suspend::{Resumes, Suspend};
 pub use unplug::{Emulated, Unplug};
 pub use value::{Names, Permissions, Value};
