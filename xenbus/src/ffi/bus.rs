@@ -188,7 +188,7 @@ impl Bus {
             connection.stop(passive);
         }
         if let Ok(served) = &self.console {
-            served.console().stop();
+            served.stop();
         }
         self.ring.stop(passive);
         let stale = self.evtchn.channels();

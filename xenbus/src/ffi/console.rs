@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU32};
 
-use kexec::nt::{Arc, Cache, IoMapping};
+use kexec::nt::{Arc, Cache, IoMapping, SpinLock};
 use kexec::{DpcExecutor, JoinHandle, Result, Status, info, task};
 
 use super::hypervisor::Xen;
@@ -37,10 +37,10 @@ impl ConsolePage for Page {
 /// The console of this image.
 pub(super) type BusConsole = Console<Page, Xen>;
 
-/// A console that is served. Its owner calls [`Console::stop`]; the task ends with its executor.
+/// A console that is served. [`Served::stop`] before the executor's.
 pub(super) struct Served {
     console: Arc<BusConsole>,
-    _task: JoinHandle<()>,
+    task: SpinLock<Option<JoinHandle<()>>>,
 }
 
 impl Served {
@@ -65,12 +65,20 @@ impl Served {
         info!("console: page {frame:#x}, port {port}");
         Ok(Self {
             console,
-            _task: task,
+            task: SpinLock::new(Some(task)),
         })
     }
 
     /// The console.
     pub(super) fn console(&self) -> &Arc<BusConsole> {
         &self.console
+    }
+
+    /// Disables the console and ends its task.
+    pub(super) fn stop(&self) {
+        self.console.stop();
+        let task = self.task.lock().take();
+        // Dropping the handle aborts the task.
+        drop(task);
     }
 }
