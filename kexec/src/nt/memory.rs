@@ -65,6 +65,16 @@ macro_rules! atomics {
 }
 
 impl<'a> Shared<'a> {
+    /// # Safety
+    /// `base` stays mapped for `len` bytes during `'a`.
+    pub(super) const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        Self {
+            base,
+            len,
+            owner: core::marker::PhantomData,
+        }
+    }
+
     /// Bytes.
     #[must_use]
     pub fn len(self) -> usize {

@@ -3,6 +3,7 @@
 
 pub mod cpu;
 
+mod contiguous;
 mod dpc;
 mod event;
 mod high;
@@ -21,6 +22,7 @@ pub mod wdm;
 mod wstr;
 
 pub use crate::wstr;
+pub use contiguous::Contiguous;
 pub use dpc::{Dpc, Timer};
 pub use event::{Event, EventKind, TimedOut};
 pub use high::{HighGuard, HighLock};

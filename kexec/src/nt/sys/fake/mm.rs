@@ -144,6 +144,29 @@ pub unsafe fn MmUnmapLockedPages(_base: PVOID, mdl: *mut MDL) {
     view.MdlFlags &= !1;
 }
 
+/// Contiguous memory is pool here, so that the leak check and the failing allocations see it.
+const CONTIGUOUS_TAG: u32 = u32::from_le_bytes(*b"Cont");
+
+pub unsafe fn MmAllocateContiguousNodeMemory(
+    bytes: usize,
+    _low: i64,
+    _high: i64,
+    _boundary: i64,
+    protect: u32,
+    _node: u32,
+) -> PVOID {
+    at_most("MmAllocateContiguousNodeMemory", 2);
+    assert!(protect == 4, "MmAllocateContiguousNodeMemory: executable");
+    // SAFETY: callers ask for at least one page.
+    unsafe { ExAllocatePoolWithTag(NonPagedPoolNx, bytes, CONTIGUOUS_TAG) }
+}
+
+pub unsafe fn MmFreeContiguousMemory(base: PVOID) {
+    at_most("MmFreeContiguousMemory", 1);
+    // SAFETY: allocated above by contract.
+    unsafe { ExFreePoolWithTag(base, CONTIGUOUS_TAG) };
+}
+
 pub unsafe fn MmGetPhysicalAddress(base: PVOID) -> i64 {
     base as i64
 }
