@@ -6,6 +6,7 @@
 #[cfg(any(test, not(windows)))]
 extern crate std;
 
+pub mod cache;
 pub mod console;
 pub mod debug;
 pub mod enumerate;
@@ -13,8 +14,10 @@ pub mod evtchn;
 pub mod facade;
 #[cfg(windows)]
 mod ffi;
+pub mod gnttab;
 pub mod interfaces;
 pub mod pdo;
+pub mod range_set;
 pub mod root;
 pub mod shared_info;
 pub mod status;

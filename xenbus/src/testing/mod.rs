@@ -2,6 +2,7 @@
 //! The other side, for host tests: a shared page, a scripted xenstored, a fake hypervisor.
 
 pub mod console;
+pub mod grants;
 pub mod machine;
 pub mod page;
 pub mod rig;
