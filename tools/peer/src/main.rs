@@ -9,6 +9,7 @@ mod evtchn;
 #[expect(unsafe_code, reason = "ioctl and mmap of Xen's device files")]
 mod ffi;
 mod gnt;
+mod probe;
 mod sample;
 mod store;
 
@@ -36,13 +37,14 @@ impl fmt::Display for Failure {
 /// Result of a command.
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
-const USAGE: &str = "usage: xenpeer agent|sample|evtchn|store|gnt|dump ... (see README.md)";
+const USAGE: &str = "usage: xenpeer agent|sample|probe|evtchn|store|gnt|dump ... (see README.md)";
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
     let done = match args.word().as_deref() {
         Some("agent") => agent::run(args),
         Some("sample") => sample::run(args),
+        Some("probe") => probe::run(args),
         Some("evtchn") => device::evtchn(args),
         Some("gnt") => device::gnt(args),
         Some("dump") => device::dump(args),

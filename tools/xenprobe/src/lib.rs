@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![deny(unsafe_code)]
+
+mod evtchn;
+#[cfg(windows)]
+mod ffi;
+mod probe;
+pub mod run;
+mod store;

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a test is, and how it asks dom0 to do something.
+
+use core::fmt::{self, Write};
+use core::future::Future;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use heapless::String;
+use kexec::{Result, Status, info};
+
+use crate::run::Services;
+
+/// Why a test failed.
+pub(crate) enum Why {
+    /// An operation's status.
+    Status(Status),
+    /// A condition that does not hold.
+    Wanted(&'static str),
+    /// dom0 says so.
+    Peer(Text),
+}
+
+impl From<Status> for Why {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "{status}"),
+            Self::Wanted(what) => write!(f, "wanted: {what}"),
+            Self::Peer(text) => write!(f, "dom0: {text}"),
+        }
+    }
+}
+
+/// What a test returns.
+pub(crate) type Outcome<T = ()> = core::result::Result<T, Why>;
+/// A short text.
+pub(crate) type Text = String<160>;
+
+/// Fails the test unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $wanted:literal) => {
+        if !$condition {
+            return Err($crate::probe::Why::Wanted($wanted));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Runs a test function and prints its line.
+macro_rules! run {
+    ($probe:ident, $test:ident) => {
+        $probe.test(stringify!($test), $test($probe)).await
+    };
+}
+pub(crate) use run;
+
+/// What every test gets.
+pub(crate) struct Probe {
+    services: Services,
+    ran: AtomicU32,
+    /// Number of the last question to dom0.
+    asked: AtomicU32,
+}
+
+impl core::ops::Deref for Probe {
+    type Target = Services;
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl Probe {
+    pub(crate) fn new(services: Services) -> Self {
+        Self {
+            services,
+            ran: AtomicU32::new(0),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    /// Tests run so far.
+    pub(crate) fn ran(&self) -> u32 {
+        self.ran.load(Ordering::Relaxed)
+    }
+
+    /// Runs one test.
+    pub(crate) async fn test(&self, name: &str, test: impl Future<Output = Outcome>) {
+        let outcome = test.await;
+        self.ran.fetch_add(1, Ordering::Relaxed);
+        match outcome {
+            Ok(()) => info!("TEST {name} ok"),
+            Err(why) => info!("TEST {name} FAIL {why}"),
+        }
+    }
+
+    /// Lets dom0 do something and returns its answer; the first word names the service there.
+    pub(crate) async fn ask(&self, question: Text) -> Outcome<Text> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut text = Text::new();
+        let mut head = String::<16>::new();
+        write!(head, "{number} ").map_err(|_| Status::BUFFER_TOO_SMALL)?;
+        text.push_str(&head).map_err(|_| Status::BUFFER_TOO_SMALL)?;
+        text.push_str(&question)
+            .map_err(|_| Status::BUFFER_TOO_SMALL)?;
+        let watch = self.store.watch("data/probe/answer")?;
+        self.store.write("data/probe/ask", &*text).await?;
+        loop {
+            watch.changed().await?;
+            let value = match self.store.read("data/probe/answer").await {
+                Ok(value) => value,
+                Err(Status::OBJECT_NAME_NOT_FOUND) => continue,
+                Err(status) => return Err(status.into()),
+            };
+            let answer = value.text()?;
+            let Some(answer) = answer.strip_prefix(&*head) else {
+                continue;
+            };
+            let text = |text: &str| Text::try_from(text).map_err(|_| Status::BUFFER_TOO_SMALL);
+            return match answer.strip_prefix("ok") {
+                Some(good) => Ok(text(good.trim_start())?),
+                None => Err(Why::Peer(text(answer)?)),
+            };
+        }
+    }
+}
+
+/// A text from a format; nothing that is not `Send` outlives the call.
+pub(crate) fn text(arguments: fmt::Arguments<'_>) -> Result<Text> {
+    let mut out = Text::new();
+    out.write_fmt(arguments)
+        .map_err(|_| Status::BUFFER_TOO_SMALL)?;
+    Ok(out)
+}
