@@ -9,7 +9,7 @@
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 
-use crate::interface::{Guid, Interface, NtStatus, table};
+use crate::interface::{Boolean, Guid, Interface, LargeInteger, NtStatus, table};
 
 /// `GUID_XENBUS_EVTCHN_INTERFACE`.
 pub const GUID: Guid = Guid::from_u128(0xBE2440AC_1098_4150_AF4D_452FADCEF923);
@@ -18,16 +18,18 @@ pub const VERSION_MIN: u16 = 5;
 /// Newest version answered.
 pub const VERSION_MAX: u16 = 9;
 
+/// `XENBUS_EVTCHN_TYPE`.
+pub type Type = u32;
 /// `XENBUS_EVTCHN_TYPE_INVALID`.
-pub const TYPE_INVALID: u32 = 0;
+pub const TYPE_INVALID: Type = 0;
 /// `XENBUS_EVTCHN_TYPE_FIXED`: variadic `ULONG LocalPort, BOOLEAN Mask`.
-pub const TYPE_FIXED: u32 = 1;
+pub const TYPE_FIXED: Type = 1;
 /// `XENBUS_EVTCHN_TYPE_UNBOUND`: variadic `USHORT RemoteDomain, BOOLEAN Mask`.
-pub const TYPE_UNBOUND: u32 = 2;
+pub const TYPE_UNBOUND: Type = 2;
 /// `XENBUS_EVTCHN_TYPE_INTER_DOMAIN`: variadic `USHORT RemoteDomain, ULONG RemotePort, BOOLEAN Mask`.
-pub const TYPE_INTER_DOMAIN: u32 = 3;
+pub const TYPE_INTER_DOMAIN: Type = 3;
 /// `XENBUS_EVTCHN_TYPE_VIRQ`: variadic `ULONG Index` and, from version 9, `USHORT Group, UCHAR Number`.
-pub const TYPE_VIRQ: u32 = 4;
+pub const TYPE_VIRQ: Type = 4;
 
 /// `XENBUS_EVTCHN_CHANNEL`: opaque to requesters.
 #[repr(C)]
@@ -37,7 +39,8 @@ pub struct Channel {
 }
 
 /// `PKSERVICE_ROUTINE`: the interrupt object is NULL, the result is a BOOLEAN.
-pub type ServiceRoutine = unsafe extern "C" fn(interrupt: *mut c_void, argument: *mut c_void) -> u8;
+pub type ServiceRoutine =
+    unsafe extern "C" fn(interrupt: *mut c_void, argument: *mut c_void) -> Boolean;
 
 /// `EvtchnAcquire`.
 pub type Acquire = unsafe extern "C" fn(this: *mut Interface) -> NtStatus;
@@ -50,7 +53,7 @@ pub type Release = unsafe extern "C" fn(this: *mut Interface);
 /// that the type calls for, masked to the width of the argument.
 pub type Open = unsafe extern "C" fn(
     this: *mut Interface,
-    kind: u32,
+    r#type: Type,
     function: Option<ServiceRoutine>,
     argument: *mut c_void,
     slot0: u64,
@@ -66,14 +69,14 @@ pub type Bind = unsafe extern "C" fn(
 ) -> NtStatus;
 /// `EvtchnUnmaskVersion4`: as [`Unmask`] with `force` true and no result.
 pub type UnmaskVersion4 =
-    unsafe extern "C" fn(this: *mut Interface, channel: *mut Channel, in_callback: u8);
+    unsafe extern "C" fn(this: *mut Interface, channel: *mut Channel, in_callback: Boolean);
 /// `EvtchnUnmask`: TRUE means that the channel is still masked and there is more work.
 pub type Unmask = unsafe extern "C" fn(
     this: *mut Interface,
     channel: *mut Channel,
-    in_callback: u8,
-    force: u8,
-) -> u8;
+    in_callback: Boolean,
+    force: Boolean,
+) -> Boolean;
 /// `EvtchnSendVersion1`: at `<= DISPATCH_LEVEL`.
 pub type SendVersion1 = unsafe extern "C" fn(this: *mut Interface, channel: *mut Channel);
 /// `EvtchnSend`: at `>= DISPATCH_LEVEL`.
@@ -86,14 +89,14 @@ pub type GetCount = unsafe extern "C" fn(this: *mut Interface, channel: *mut Cha
 pub type WaitVersion5 = unsafe extern "C" fn(
     this: *mut Interface,
     channel: *mut Channel,
-    timeout: *const i64,
+    timeout: *const LargeInteger,
 ) -> NtStatus;
 /// `EvtchnWait`: waits until the count reaches `count`; `STATUS_TIMEOUT` is a success code.
 pub type Wait = unsafe extern "C" fn(
     this: *mut Interface,
     channel: *mut Channel,
     count: u32,
-    timeout: *const i64,
+    timeout: *const LargeInteger,
 ) -> NtStatus;
 /// `EvtchnGetPort`.
 pub type GetPort = unsafe extern "C" fn(this: *mut Interface, channel: *mut Channel) -> u32;

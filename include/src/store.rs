@@ -9,7 +9,7 @@
 use core::ffi::c_char;
 use core::mem::{offset_of, size_of};
 
-use crate::interface::{Guid, Interface, NtStatus, table};
+use crate::interface::{Boolean, Guid, Interface, NtStatus, PCStr, PStr, table};
 
 /// `GUID_XENBUS_STORE_INTERFACE`.
 pub const GUID: Guid = Guid::from_u128(0x86824C3B_D34E_4753_B281_2F1E3AD214D7);
@@ -39,12 +39,14 @@ pub struct Watch {
     _opaque: [u8; 0],
 }
 
+/// `XENBUS_STORE_PERMISSION_MASK`: a union of bits.
+pub type PermissionMask = u32;
 /// `XENBUS_STORE_PERM_NONE`.
-pub const PERM_NONE: u32 = 0;
+pub const PERM_NONE: PermissionMask = 0;
 /// `XENBUS_STORE_PERM_READ`.
-pub const PERM_READ: u32 = 1;
+pub const PERM_READ: PermissionMask = 1;
 /// `XENBUS_STORE_PERM_WRITE`.
-pub const PERM_WRITE: u32 = 2;
+pub const PERM_WRITE: PermissionMask = 2;
 
 /// `XENBUS_STORE_PERMISSION`: what one domain may do with a node.
 #[repr(C)]
@@ -52,8 +54,8 @@ pub const PERM_WRITE: u32 = 2;
 pub struct Permission {
     /// The domain; in the first entry of a list, the owner.
     pub domain: u16,
-    /// `PERM_` bits; for the owner, the access of every domain not listed.
-    pub mask: u32,
+    /// Union of `PERM_` bits; for the owner, the access of every domain not listed.
+    pub mask: PermissionMask,
 }
 
 const _: () = {
@@ -73,51 +75,51 @@ pub type Free = unsafe extern "C" fn(this: *mut Interface, buffer: *mut c_char);
 pub type Read = unsafe extern "C" fn(
     this: *mut Interface,
     transaction: *mut Transaction,
-    prefix: *const c_char,
-    node: *const c_char,
+    prefix: PStr,
+    node: PStr,
     buffer: *mut *mut c_char,
 ) -> NtStatus;
 /// `StorePrintf`: formats at most 1023 characters and writes them.
 pub type Printf = unsafe extern "C" fn(
     this: *mut Interface,
     transaction: *mut Transaction,
-    prefix: *const c_char,
-    node: *const c_char,
-    format: *const c_char,
+    prefix: PStr,
+    node: PStr,
+    format: PCStr,
     ...
 ) -> NtStatus;
 /// `StorePermissionsSet`.
 pub type PermissionsSet = unsafe extern "C" fn(
     this: *mut Interface,
     transaction: *mut Transaction,
-    prefix: *const c_char,
-    node: *const c_char,
+    prefix: PStr,
+    node: PStr,
     permissions: *const Permission,
-    count: u32,
+    number_permissions: u32,
 ) -> NtStatus;
 /// `StoreRemove`.
 pub type Remove = unsafe extern "C" fn(
     this: *mut Interface,
     transaction: *mut Transaction,
-    prefix: *const c_char,
-    node: *const c_char,
+    prefix: PStr,
+    node: PStr,
 ) -> NtStatus;
 /// `StoreDirectory`: names as consecutive strings, then one more NUL.
 pub type Directory = Read;
 /// `StoreTransactionStart`.
 pub type TransactionStart =
     unsafe extern "C" fn(this: *mut Interface, transaction: *mut *mut Transaction) -> NtStatus;
-/// `StoreTransactionEnd`: `STATUS_RETRY` on a conflict. `commit` is a BOOLEAN.
+/// `StoreTransactionEnd`: `STATUS_RETRY` on a conflict.
 pub type TransactionEnd = unsafe extern "C" fn(
     this: *mut Interface,
     transaction: *mut Transaction,
-    commit: u8,
+    commit: Boolean,
 ) -> NtStatus;
 /// `StoreWatchAdd`: the event is signalled each time the watch fires, and soon after registration.
 pub type WatchAdd = unsafe extern "C" fn(
     this: *mut Interface,
-    prefix: *const c_char,
-    node: *const c_char,
+    prefix: PStr,
+    node: PStr,
     event: *mut KEvent,
     watch: *mut *mut Watch,
 ) -> NtStatus;

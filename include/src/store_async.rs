@@ -40,47 +40,50 @@ use core::mem::{offset_of, size_of};
 
 use crate::interface::{Guid, Interface, NtStatus, table};
 
-/// The interface's GUID.
+/// `GUID_XENBUS_ASYNC_STORE_INTERFACE`.
 pub const GUID: Guid = Guid::from_u128(0x731C7FFF_B8AF_4FA6_B6C8_94B4FF935BD8);
 /// Oldest version answered.
 pub const VERSION_MIN: u16 = 1;
 /// Newest version answered.
 pub const VERSION_MAX: u16 = 1;
 
-/// Reads a node. Reply: the value, without a terminator.
-pub const OP_READ: u32 = 1;
-/// Writes `value` to a node. No reply data.
-pub const OP_WRITE: u32 = 2;
-/// Removes a node and all below it. No reply data.
-pub const OP_REMOVE: u32 = 3;
-/// Lists a node. Reply: the children's names, each with a NUL; none is an empty reply, not an error.
-/// A list may be far longer than one payload of the store.
-pub const OP_DIRECTORY: u32 = 4;
-/// Starts a transaction; no path. Reply: its identity, 8 bytes, little endian, never zero.
+/// `XENBUS_ASYNC_STORE_OPERATION`.
+pub type Operation = u32;
+/// `XENBUS_ASYNC_STORE_OP_READ`: reads a node. Reply: the value, without a terminator.
+pub const OP_READ: Operation = 1;
+/// `XENBUS_ASYNC_STORE_OP_WRITE`: writes `value` to a node. No reply data.
+pub const OP_WRITE: Operation = 2;
+/// `XENBUS_ASYNC_STORE_OP_REMOVE`: removes a node and all below it. No reply data.
+pub const OP_REMOVE: Operation = 3;
+/// `XENBUS_ASYNC_STORE_OP_DIRECTORY`: lists a node. Reply: the children's names, each with a NUL; none is
+/// an empty reply, not an error. A list may be far longer than one payload of the store.
+pub const OP_DIRECTORY: Operation = 4;
+/// `XENBUS_ASYNC_STORE_OP_TRANSACTION_START`: starts a transaction; no path. Reply: its identity, 8 bytes, little endian, never zero.
 ///
 /// The identity names the connection too: one from before a reconnection is recognised and refused.
-pub const OP_TRANSACTION_START: u32 = 5;
-/// Commits `transaction`; no path. `STATUS_RETRY`: a conflict, or a connection of the past. The
+pub const OP_TRANSACTION_START: Operation = 5;
+/// `XENBUS_ASYNC_STORE_OP_TRANSACTION_COMMIT`: commits `transaction`; no path. `STATUS_RETRY`: a conflict, or a connection of the past. The
 /// identity is void afterwards whatever the status.
-pub const OP_TRANSACTION_COMMIT: u32 = 6;
-/// Aborts `transaction`; no path. The identity is void afterwards whatever the status.
-pub const OP_TRANSACTION_ABORT: u32 = 7;
-/// Sets the permissions of a node: `value` is an array of [`crate::store::Permission`].
-pub const OP_PERMISSIONS_SET: u32 = 8;
-/// Reads the permissions of a node. Reply: an entry for each domain named, the owner first: a letter
-/// (`n` none, `r` read, `w` write, `b` both), the domain in decimal, a NUL.
+pub const OP_TRANSACTION_COMMIT: Operation = 6;
+/// `XENBUS_ASYNC_STORE_OP_TRANSACTION_ABORT`: aborts `transaction`; no path. The identity is void afterwards whatever the status.
+pub const OP_TRANSACTION_ABORT: Operation = 7;
+/// `XENBUS_ASYNC_STORE_OP_PERMISSIONS_SET`: sets the permissions of a node: `value` is an array of [`crate::store::Permission`].
+pub const OP_PERMISSIONS_SET: Operation = 8;
+/// `XENBUS_ASYNC_STORE_OP_PERMISSIONS_GET`: reads the permissions of a node. Reply: an entry for each
+/// domain named, the owner first: a letter (`n` none, `r` read, `w` write, `b` both), the domain in
+/// decimal, a NUL.
 ///
 /// Buses of before this operation answer `STATUS_NOT_SUPPORTED`, as to any unknown number.
-pub const OP_PERMISSIONS_GET: u32 = 9;
+pub const OP_PERMISSIONS_GET: Operation = 9;
 
-/// One request. The bus copies it, the path and the value before `submit` returns.
+/// `XENBUS_ASYNC_STORE_REQUEST`: one request. The bus copies it, the path and the value before `submit` returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// Size of this structure; a larger one of a later version is accepted.
     pub size: u32,
     /// One of the `OP_` numbers; others get `STATUS_NOT_SUPPORTED`.
-    pub operation: u32,
+    pub operation: Operation,
     /// Identity of a transaction, or 0 for none.
     pub transaction: u64,
     /// The path, absolute or relative to the domain's own, without a terminator.
@@ -102,39 +105,39 @@ const _: () = {
     assert!(offset_of!(Request, value_length) == 36);
 };
 
-/// A submitted request: opaque to requesters.
+/// `XENBUS_ASYNC_STORE_REQUEST_HANDLE`: a submitted request, opaque to requesters.
 #[repr(C)]
 #[derive(Debug)]
 pub struct RequestHandle {
     _opaque: [u8; 0],
 }
 
-/// A registered watch: opaque to requesters.
+/// `XENBUS_ASYNC_STORE_WATCH_HANDLE`: a registered watch, opaque to requesters.
 #[repr(C)]
 #[derive(Debug)]
 pub struct WatchHandle {
     _opaque: [u8; 0],
 }
 
-/// Called once when a request has completed, unless it was closed before.
+/// `XENBUS_ASYNC_STORE_COMPLETION`: called once when a request has completed, unless it was closed before.
 ///
 /// `data` has `length` bytes on success, where the operation has a reply; else `length` is 0. Statuses
 /// are those of the STORE interface, and `STATUS_CONNECTION_DISCONNECTED` when the store went away.
 pub type Completion =
     unsafe extern "C" fn(context: *mut c_void, status: NtStatus, data: *const u8, length: u32);
 
-/// Called when a watch has fired, once soon after registration, and once after a reconnection.
+/// `XENBUS_ASYNC_STORE_WATCH_CALLBACK`: called when a watch has fired, once soon after registration, and once after a reconnection.
 ///
 /// Changes coalesce: at least one call follows every change. A failure status says that the watch
 /// could not be registered, or not again, and is dead: no further call comes, `watch_remove` is still
 /// due. Calls for one watch do not overlap.
 pub type WatchCallback = unsafe extern "C" fn(context: *mut c_void, status: NtStatus);
 
-/// Takes a reference.
+/// `AsyncStoreAcquire`: takes a reference.
 pub type Acquire = unsafe extern "C" fn(this: *mut Interface) -> NtStatus;
-/// Gives a reference back.
+/// `AsyncStoreRelease`: gives a reference back.
 pub type Release = unsafe extern "C" fn(this: *mut Interface);
-/// Submits a request.
+/// `AsyncStoreSubmit`: submits a request.
 ///
 /// Success: the completion will be called unless the handle is closed before. A failure status: it
 /// will not be, and there is no handle. `completion` NULL: fire and forget, the bus stores NULL in
@@ -146,9 +149,9 @@ pub type Submit = unsafe extern "C" fn(
     context: *mut c_void,
     handle: *mut *mut RequestHandle,
 ) -> NtStatus;
-/// Gives a request handle back; cancels the request if it has not completed.
+/// `AsyncStoreClose`: gives a request handle back; cancels the request if it has not completed.
 pub type Close = unsafe extern "C" fn(this: *mut Interface, handle: *mut RequestHandle);
-/// Registers a watch on a node and all below it.
+/// `AsyncStoreWatchAdd`: registers a watch on a node and all below it.
 ///
 /// Success means that the local part is done; the daemon's refusal comes by callback. The bus keeps
 /// the watch registered over reconnections by itself.
@@ -160,26 +163,26 @@ pub type WatchAdd = unsafe extern "C" fn(
     context: *mut c_void,
     handle: *mut *mut WatchHandle,
 ) -> NtStatus;
-/// Removes a watch: no callback runs or comes once it has returned.
+/// `AsyncStoreWatchRemove`: removes a watch; no callback runs or comes once it has returned.
 pub type WatchRemove = unsafe extern "C" fn(this: *mut Interface, handle: *mut WatchHandle);
 
-/// The table.
+/// `XENBUS_ASYNC_STORE_INTERFACE_V1`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStoreV1 {
     /// Header.
     pub interface: Interface,
-    /// Takes a reference.
+    /// `AsyncStoreAcquire`.
     pub acquire: Acquire,
-    /// Gives a reference back.
+    /// `AsyncStoreRelease`.
     pub release: Release,
-    /// Submits a request.
+    /// `AsyncStoreSubmit`.
     pub submit: Submit,
-    /// Gives a request handle back.
+    /// `AsyncStoreClose`.
     pub close: Close,
-    /// Registers a watch.
+    /// `AsyncStoreWatchAdd`.
     pub watch_add: WatchAdd,
-    /// Removes a watch.
+    /// `AsyncStoreWatchRemove`.
     pub watch_remove: WatchRemove,
 }
 

@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod dump;
+mod headers;
 mod package;
 mod run;
 mod setup;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Args),
     /// Print the state of the bus from a memory image
     Dump(dump::Args),
+    /// Write the C headers, or check them
+    Headers(headers::Args),
 }
 
 fn main() -> ExitCode {
@@ -68,5 +71,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test(args) => test::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Dump(args) => dump::main(&args),
+        Command::Headers(args) => headers::main(&args),
     }
 }

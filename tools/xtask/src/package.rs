@@ -90,15 +90,23 @@ pub(crate) fn stamped_inf() -> Result<String> {
     Ok(stamped)
 }
 
-/// `registry.txt` of a rig guest: the package and the sample child installed, at its second boot.
+/// `registry.txt` of a rig guest: the package and the children of the tests installed, at its second boot.
 ///
 /// # Errors
 ///
 /// As [`stamped_inf`], or an INF does not install.
 pub(crate) fn rig_registry() -> Result<String> {
-    let sample = util::root().join("tools/xensample/xensample.inf");
-    let sample = fs::read_to_string(&sample).with_context(|| sample.display().to_string())?;
-    Ok(inf::machine(&[&stamped_inf()?, &sample], true)?.to_string())
+    let mut packages = vec![stamped_inf()?];
+    for child in [
+        "tools/xensample/xensample.inf",
+        "tools/xenprobe/xenprobe.inf",
+        "tools/cdriver/cchild/cchild.inf",
+    ] {
+        let path = util::root().join(child);
+        packages.push(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
+    }
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    Ok(inf::machine(&packages, true)?.to_string())
 }
 
 /// The INF must parse, install, and name exactly the images that ship.
@@ -219,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn the_rig_gets_both_packages() {
+    fn the_rig_gets_the_package_and_the_children() {
         let registry = rig_registry().unwrap();
-        assert!(
-            registry.contains("\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE\n")
-        );
+        assert!(registry.contains(
+            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|CCHILD\n"
+        ));
         assert!(registry.contains("\tUpperFilters\tmulti_sz\tXENFILT\n"));
     }
 

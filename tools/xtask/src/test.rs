@@ -4,6 +4,7 @@
 //! Host tests and lints, the two builds with their checks, Wine, and the rig. A failed step does not stop the others; the last
 //! line counts.
 
+mod children;
 mod drivers;
 mod dump;
 mod faults;
@@ -110,6 +111,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             "warnings",
         ])
     });
+    suite.step("headers: fresh, as in Rust, and they compile", || {
+        crate::headers::check()
+    });
     suite.step("build: shipping images pass their checks", || {
         build::images(Flavor::Free, &build::IMAGES)
     });
@@ -138,6 +142,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             });
             drivers::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
+            children::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
             dump::steps(&mut suite, &kernel);
         }

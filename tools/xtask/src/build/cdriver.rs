@@ -85,6 +85,9 @@ pub(crate) const RIGHT: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Children of the bus: built from the headers in `include/`, tested by `test::children`.
+pub(crate) const CHILDREN: &[&str] = &["cchild"];
+
 /// Wrong drivers: name, the rule that each breaks, and the call that the verifier must name. The driver that it
 /// must name is the first column.
 pub(crate) const WRONG: &[(&str, &str, &str)] = &[
@@ -357,6 +360,9 @@ fn inputs(name: &str) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let mut code = vec![root.join("harness.c")];
     code.extend(files(&dir, "c")?);
     headers.extend(files(&dir, "h")?);
+    if CHILDREN.contains(&name) {
+        headers.extend(files(&util::root().join("include"), "h")?);
+    }
     Ok((code, headers))
 }
 
@@ -383,11 +389,24 @@ fn changed(path: &Path) -> SystemTime {
 ///
 /// A tool is missing, or a driver doesn't compile or link.
 pub(crate) fn build() -> Result<PathBuf> {
+    let rows = RIGHT.iter().chain(WRONG).map(|row| row.0);
+    images(&rows.chain(CHILDREN.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Builds the children only.
+///
+/// # Errors
+///
+/// As [`build`].
+pub(crate) fn children() -> Result<PathBuf> {
+    images(CHILDREN)
+}
+
+fn images(names: &[&str]) -> Result<PathBuf> {
     let kit = kit::find(&util::target_dir().join("drivers"))?;
     let dir = util::target_dir().join("cdriver");
     let objects = dir.join("obj");
     std::fs::create_dir_all(&objects)?;
-    let names: Vec<&str> = RIGHT.iter().chain(WRONG).map(|row| row.0).collect();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -440,6 +459,9 @@ fn image(name: &str, dir: &Path, objects: &Path, kit: &kit::Kit) -> Result<()> {
         compile.args(DEFINES.map(|define| format!("-D{define}")));
         for include in INCLUDES {
             compile.args(["-isystem", include]);
+        }
+        if CHILDREN.contains(&name) {
+            compile.arg("-I").arg(util::root().join("include"));
         }
         compile.arg("-c").arg(file).arg("-o").arg(&object);
         util::output(&mut compile)?;

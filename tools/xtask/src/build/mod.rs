@@ -30,14 +30,14 @@ pub(crate) use kernel::test_kernel;
 use crate::{setup, util};
 
 /// Images of the package and the packages that they are made from. An importer comes after what it imports.
-pub(crate) const IMAGES: [&str; 4] = ["xen", "xenbus", "xenfilt", "xensample"];
+pub(crate) const IMAGES: [&str; 5] = ["xen", "xenbus", "xenfilt", "xensample", "xenprobe"];
 
 /// Folder of the package that an image is made from.
 fn package_dir(name: &str) -> PathBuf {
-    util::root().join(if name == "xensample" {
-        "tools/xensample"
-    } else {
-        name
+    util::root().join(match name {
+        "xensample" => "tools/xensample",
+        "xenprobe" => "tools/xenprobe",
+        _ => name,
     })
 }
 
