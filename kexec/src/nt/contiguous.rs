@@ -14,15 +14,13 @@ use super::pool::{Tag, allocate, release};
 use super::sys;
 use crate::{Result, Status};
 
-/// PAGE_READWRITE: not executable.
-const READ_WRITE: u32 = 4;
-/// MM_ANY_NODE_OK.
-const ANY_NODE: u32 = 0x8000_0000;
+/// MmCached.
+const CACHED: u32 = 1;
 
 /// Mapped pages that follow each other in physical memory, freed on drop. Their contents are whatever was there.
 ///
 /// # Invariants
-/// `base` is a block of `count` pages: from pool with `tag` when `count` is 1, else from MmAllocateContiguousNodeMemory.
+/// `base` is a block of `count` pages: from pool with `tag` when `count` is 1, else from MmAllocateContiguousMemorySpecifyCache.
 ///
 /// # IRQL
 /// Making: <= DISPATCH_LEVEL. Dropping: <= DISPATCH_LEVEL for one page, <= APC_LEVEL for more. Use: any.
@@ -53,9 +51,9 @@ impl Contiguous {
         let base = match count {
             0 => return Err(Status::INVALID_PARAMETER),
             1 => allocate(tag, page()?)?,
-            // SAFETY: <= DISPATCH_LEVEL by contract; at least one page, any address, no boundary, no executable mapping.
+            // SAFETY: <= DISPATCH_LEVEL by contract; at least one page, any address, no boundary.
             _ => NonNull::new(unsafe {
-                sys::MmAllocateContiguousNodeMemory(bytes, 0, i64::MAX, 0, READ_WRITE, ANY_NODE)
+                sys::MmAllocateContiguousMemorySpecifyCache(bytes, 0, i64::MAX, 0, CACHED)
             })
             .ok_or(Status::INSUFFICIENT_RESOURCES)?
             .cast(),
@@ -100,7 +98,7 @@ impl Drop for Contiguous {
             // SAFETY: one page of pool with this tag (invariant), not used again.
             unsafe { release(self.tag, self.base) };
         } else {
-            // SAFETY: from MmAllocateContiguousNodeMemory (invariant), not used again; <= APC_LEVEL by contract.
+            // SAFETY: from MmAllocateContiguousMemorySpecifyCache (invariant), not used again; <= APC_LEVEL by contract.
             unsafe { sys::MmFreeContiguousMemory(self.base.as_ptr().cast()) };
         }
     }

@@ -80,7 +80,7 @@ imports! {
     fn MmFreePagesFromMdl(mdl: *mut MDL);
     fn MmMapLockedPagesSpecifyCache(mdl: *mut MDL, mode: i8, cache: u32, base: PVOID, bugcheck: u32, priority: u32) -> PVOID;
     fn MmUnmapLockedPages(base: PVOID, mdl: *mut MDL);
-    fn MmAllocateContiguousNodeMemory(bytes: usize, low: i64, high: i64, boundary: i64, protect: u32, node: u32) -> PVOID;
+    fn MmAllocateContiguousMemorySpecifyCache(bytes: usize, low: i64, high: i64, boundary: i64, cache: u32) -> PVOID;
     fn MmFreeContiguousMemory(base: PVOID);
     fn MmGetPhysicalAddress(base: PVOID) -> i64;
     fn MmGetSystemRoutineAddress(name: *mut UNICODE_STRING) -> PVOID;

@@ -147,16 +147,18 @@ pub unsafe fn MmUnmapLockedPages(_base: PVOID, mdl: *mut MDL) {
 /// Contiguous memory is pool here, so that the leak check and the failing allocations see it.
 const CONTIGUOUS_TAG: u32 = u32::from_le_bytes(*b"Cont");
 
-pub unsafe fn MmAllocateContiguousNodeMemory(
+pub unsafe fn MmAllocateContiguousMemorySpecifyCache(
     bytes: usize,
     _low: i64,
     _high: i64,
     _boundary: i64,
-    protect: u32,
-    _node: u32,
+    cache: u32,
 ) -> PVOID {
-    at_most("MmAllocateContiguousNodeMemory", 2);
-    assert!(protect == 4, "MmAllocateContiguousNodeMemory: executable");
+    at_most("MmAllocateContiguousMemorySpecifyCache", 2);
+    assert!(
+        cache == 1,
+        "MmAllocateContiguousMemorySpecifyCache: cached only"
+    );
     // SAFETY: callers ask for at least one page.
     unsafe { ExAllocatePoolWithTag(NonPagedPoolNx, bytes, CONTIGUOUS_TAG) }
 }
