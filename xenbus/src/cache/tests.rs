@@ -385,7 +385,7 @@ fn every_allocation_from_start_to_stop_may_fail() {
 }
 
 #[test]
-fn upkeep_visits_every_cache_each_period_and_a_left_one_is_ended() {
+fn upkeep_visits_every_cache_each_period() {
     let kernel = fake::boot();
     let client = Client::default();
     let executor = kexec::DpcExecutor::try_new(TAG, None).expect("an executor");
@@ -399,7 +399,6 @@ fn upkeep_visits_every_cache_each_period_and_a_left_one_is_ended() {
     for object in objects {
         cache.put(object);
     }
-    drop(cache);
     let (timers, visited) = (executor.clone(), caches.clone());
     let run = async move { visited.run(timers.timers()).await };
     executor
@@ -410,8 +409,26 @@ fn upkeep_visits_every_cache_each_period_and_a_left_one_is_ended() {
     assert_eq!(caches.visits(), 2);
     assert!(client.book().destructed > 0);
     executor.stop(kexec::Passive::assert());
-    assert_eq!(caches.end(), 1);
+    caches.destroy(&cache);
+    assert_eq!(caches.end(), 0);
     assert!(client.book().live.is_empty());
+}
+
+#[test]
+fn a_cache_that_was_left_is_forgotten_without_a_call() {
+    let kernel = fake::boot();
+    let client = Client::default();
+    let caches = Caches::new();
+    let cache = caches
+        .create(client.clone(), limits(2048, 0, 0))
+        .expect("a cache");
+    let object = cache.get(false).expect("an object");
+    cache.put(object);
+    assert_eq!(caches.end(), 1);
+    drop((cache, caches));
+    assert_eq!(client.made(), (1, 0));
+    // Lost on purpose, so this kernel must not look for leaks at its end.
+    core::mem::forget(kernel);
 }
 
 #[test]

@@ -18,21 +18,27 @@ use kexec::{
     DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
     info, task, warn,
 };
+use xenbus_interface::gnttab::STORE_REFERENCE;
 
 use super::TAG;
 use super::console::{BusConsole, Served};
 use super::driver::Extension;
 use super::fdo::{Fdo, parameters};
+use super::grants::Grants;
 pub(super) use super::hypervisor::Line;
 use super::hypervisor::{Wires, Xen};
 use super::root::XenbusRoot;
+use super::tables::Child;
+use crate::cache::Caches;
 use crate::enumerate::{self, Children, Policy as ScanPolicy};
 use crate::evtchn::channel::Target;
 use crate::evtchn::{Channel, Config, Evtchn, Hypervisor, Kind};
+use crate::gnttab::Gnttab;
 use crate::root::Address;
 use crate::shared_info::Polls;
 use crate::store::connection::{
-    ChannelPort, Connection, PARAM_STORE_EVTCHN, PARAM_STORE_PFN, event_port, page_frame,
+    ChannelPort, Connection, GrantEntry, PARAM_STORE_EVTCHN, PARAM_STORE_PFN, event_port,
+    page_frame,
 };
 use crate::store::ring::{CONTROL_WORDS, DATA_LEN, RingPage};
 use crate::store::wire::Path;
@@ -68,6 +74,9 @@ impl RingPage for StorePage {
 pub(super) struct Bus {
     wires: Arc<Wires>,
     evtchn: Arc<Evtchn<Xen>>,
+    /// `None` when Xen has no grant table for us. Its frames go back to the system with the bus.
+    grants: Option<Arc<Gnttab<Grants>>>,
+    caches: Arc<Caches<Child>>,
     client: Client,
     ring: Arc<DpcExecutor>,
     work: Arc<PassiveExecutor>,
@@ -118,8 +127,13 @@ impl Bus {
             kexec::nt::cpu::count()
         );
 
+        let grants = Grants::try_new()
+            .and_then(Gnttab::try_new)
+            .inspect_err(|status| error!("gnttab: not available, {status}"))
+            .ok();
+        let caches = Arc::try_new(TAG, Caches::new())?;
         let ring = DpcExecutor::try_new(EXECUTOR_TAG, None)?;
-        let started = start_store(&evtchn, &ring, policy, passive);
+        let started = start_store(&evtchn, grants.as_deref(), &ring, policy, passive);
         let connection = started.inspect_err(|_| {
             XenbusRoot.clear();
             ring.stop(passive);
@@ -145,6 +159,8 @@ impl Bus {
         let bus = Self {
             wires,
             evtchn,
+            grants,
+            caches,
             client: connection.client().clone(),
             ring,
             work,
@@ -172,6 +188,10 @@ impl Bus {
             }
         })?;
         *self.enumeration.lock() = Some(handle);
+        // Destructors of children run there, so not on an executor that may be driven inline.
+        let (caches, timers) = (self.caches.clone(), self.work.clone());
+        let upkeep = async move { caches.run(timers.timers()).await };
+        self.work.spawn(task!("caches"), upkeep)?.detach();
         Ok(())
     }
 
@@ -191,6 +211,14 @@ impl Bus {
             served.stop();
         }
         self.ring.stop(passive);
+        self.caches.end();
+        let clients = self
+            .grants
+            .as_ref()
+            .map_or(0, |grants| Arc::count(grants) - 1);
+        if clients != 0 {
+            error!("gnttab: {clients} caches outstanding at the stop, the table is leaked");
+        }
         let stale = self.evtchn.channels();
         if stale != 0 {
             // Their ports are not theirs any more, and the last close may come at DISPATCH_LEVEL.
@@ -228,6 +256,19 @@ impl Bus {
             .as_ref()
             .map(Served::console)
             .map_err(|status| *status)
+    }
+
+    /// The grant table.
+    ///
+    /// # Errors
+    /// `STATUS_DEVICE_NOT_READY`: there is none.
+    pub(super) fn grants(&self) -> Result<&Arc<Gnttab<Grants>>> {
+        self.grants.as_ref().ok_or(Status::DEVICE_NOT_READY)
+    }
+
+    /// The object caches of children.
+    pub(super) fn caches(&self) -> &Caches<Child> {
+        &self.caches
     }
 
     /// What the SHARED_INFO interface remembers.
@@ -281,12 +322,19 @@ impl Drop for Events<'_> {
 
 fn start_store(
     evtchn: &Arc<Evtchn<Xen>>,
+    grants: Option<&Gnttab<Grants>>,
     ring: &Arc<DpcExecutor>,
     policy: Policy,
     passive: Passive,
 ) -> Result<Connection> {
     let host = evtchn.host();
-    let frame = page_frame(None, host.get_param(PARAM_STORE_PFN))
+    let entry = grants.and_then(|grants| grants.query(STORE_REFERENCE).ok());
+    let entry = entry.map(|entry| GrantEntry {
+        flags: entry.flags,
+        domain: entry.domain,
+        frame: entry.frame,
+    });
+    let frame = page_frame(entry, host.get_param(PARAM_STORE_PFN))
         .inspect_err(|_| error!("store: the toolstack gave no page"))?;
     let port = event_port(host.get_param(PARAM_STORE_EVTCHN))
         .inspect_err(|_| error!("store: the toolstack gave no event channel"))?;

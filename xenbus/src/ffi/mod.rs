@@ -24,6 +24,7 @@ mod console;
 mod driver;
 mod fdo;
 mod gate;
+mod grants;
 mod hypervisor;
 mod lower;
 mod pdo;

@@ -37,6 +37,8 @@ const _: () = assert!(size_of::<Entry>() as u64 * ENTRIES as u64 == PAGE);
 pub struct Snapshot {
     /// Type and flags, of one load.
     pub flags: u16,
+    /// Who may use the frame.
+    pub domain: u16,
     /// The frame granted, if there is one.
     pub frame: u32,
 }
@@ -88,6 +90,7 @@ impl Entry {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             flags: self.flags.load(Ordering::Acquire),
+            domain: self.domain.load(Ordering::Relaxed),
             frame: self.frame.load(Ordering::Relaxed),
         }
     }

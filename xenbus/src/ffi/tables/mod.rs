@@ -6,12 +6,16 @@
 //! which ends them takes back, whatever its result. A child that passes a bad pointer breaks the kernel like any other driver;
 //! what can be checked (NULL, lengths, kinds, versions) is.
 
+mod cache;
 mod console;
 mod evtchn;
+mod gnttab;
+mod range_set;
 mod shared_info;
 mod store;
 mod store_async;
 
+pub(super) use cache::Child;
 use core::ffi::c_char;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +40,9 @@ pub(super) struct References {
     store_async: AtomicU32,
     evtchn: AtomicU32,
     shared_info: AtomicU32,
+    gnttab: AtomicU32,
+    cache: AtomicU32,
+    range_set: AtomicU32,
     console: AtomicU32,
 }
 
@@ -47,6 +54,9 @@ impl References {
             ("STORE_ASYNC", &self.store_async),
             ("EVTCHN", &self.evtchn),
             ("SHARED_INFO", &self.shared_info),
+            ("GNTTAB", &self.gnttab),
+            ("CACHE", &self.cache),
+            ("RANGE_SET", &self.range_set),
             ("CONSOLE", &self.console),
         ] {
             let count = count.load(Ordering::Acquire);
@@ -72,6 +82,12 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
         ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
         ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
         ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),
+        ("RANGE_SET", 1) => query.answer(range_set::v1(context)),
+        ("CACHE", 1) => query.answer(cache::v1(context)),
+        ("CACHE", 2) => query.answer(cache::v2(context)),
+        ("GNTTAB", 2) => query.answer(gnttab::v2(context)),
+        ("GNTTAB", 3) => query.answer(gnttab::v3(context)),
+        ("GNTTAB", 4) => query.answer(gnttab::v4(context)),
         ("EVTCHN", 5) => query.answer(evtchn::v5(context)),
         ("EVTCHN", 6) => query.answer(evtchn::v6(context)),
         ("EVTCHN", 7) => query.answer(evtchn::v7(context)),
