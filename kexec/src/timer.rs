@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! [`Timers`]: sleep, deadline, timeout and interval over one KTIMER, without allocation.
 //!
-//! A list of pinned nodes, soonest first, under a spin lock; each node lives in its [`Sleep`]. Inserting is linear in the number
-//! of timers set (a bus driver has a handful), cancelling is constant. Wakers are called with the lock released. The list stops
-//! by `Timers::stop`, after which nothing fires.
-#![expect(unsafe_code, reason = "an intrusive list of pinned nodes")]
+//! A heap of pinned entries under a spin lock; each entry lives in its [`Sleep`]. Setting and cancelling take at most as many
+//! steps as the number of timers set has binary digits. Wakers are called with the lock released. The heap stops by `Timers::stop`,
+//! after which nothing fires.
+#![expect(unsafe_code, reason = "an intrusive heap of pinned entries")]
 
-use core::cell::UnsafeCell;
+mod heap;
+
+use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
-use core::marker::PhantomPinned;
 use core::pin::Pin;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
@@ -20,30 +21,26 @@ use crate::nt::sys::PVOID;
 use crate::nt::{RawTimerDpc, SpinLock, sys};
 use crate::{Duration, Instant, Passive, Status};
 
-struct Node {
-    deadline: Instant,
-    prev: *mut Node,
-    next: *mut Node,
-    waker: Option<Waker>,
-    queued: bool,
-}
+use heap::Heap;
 
-struct List {
-    first: *mut Node,
+type Entry = heap::Entry<Cell<Option<Waker>>>;
+
+struct Set {
+    heap: Heap<Cell<Option<Waker>>>,
     /// What the KTIMER is set to.
     armed: Instant,
     stopped: bool,
 }
 
-// SAFETY: nodes are reached only under the lock that owns this value.
-unsafe impl Send for List {}
+// SAFETY: entries are reached only under the lock that owns this value.
+unsafe impl Send for Set {}
 
 /// The timers of one executor.
 ///
 /// # IRQL
 /// <= DISPATCH_LEVEL.
 pub struct Timers {
-    list: SpinLock<List>,
+    set: SpinLock<Set>,
     alarm: RawTimerDpc,
 }
 
@@ -55,13 +52,13 @@ unsafe extern "C" fn fired(_dpc: *mut sys::KDPC, context: PVOID, _arg1: PVOID, _
 
 impl Timers {
     pub(crate) const fn uninit() -> Self {
-        let list = List {
-            first: null_mut(),
+        let set = Set {
+            heap: Heap::new(),
             armed: Instant::NEVER,
             stopped: false,
         };
         Self {
-            list: SpinLock::new(list),
+            set: SpinLock::new(set),
             alarm: RawTimerDpc::uninit(),
         }
     }
@@ -88,21 +85,19 @@ impl Timers {
     fn expire_due(&self, fired: bool) {
         let now = Instant::now();
         loop {
-            let mut list = self.list.lock();
-            let Some(first) = NonNull::new(list.first) else {
-                list.armed = Instant::NEVER;
+            let mut set = self.set.lock();
+            let Some(first) = set.heap.first() else {
+                set.armed = Instant::NEVER;
                 return;
             };
-            // SAFETY: queued nodes are alive, and reached under the lock only.
-            let node = unsafe { &mut *first.as_ptr() };
-            if node.deadline > now {
-                let spent = fired || list.armed <= now;
-                self.arm(&mut list, now, spent);
+            if first.deadline() > now {
+                let spent = fired || set.armed <= now;
+                self.arm(&mut set, now, spent);
                 return;
             }
-            unlink(&mut list, node);
-            let waker = node.waker.take();
-            drop(list);
+            let waker = first.value.take();
+            set.heap.remove_first();
+            drop(set);
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -110,14 +105,12 @@ impl Timers {
     }
 
     /// Sets the KTIMER to the first deadline. Needless while it is set to an earlier point; then its DPC does it. `spent`: it is not set.
-    fn arm(&self, list: &mut List, now: Instant, spent: bool) {
-        let Some(first) = NonNull::new(list.first) else {
+    fn arm(&self, set: &mut Set, now: Instant, spent: bool) {
+        let Some(deadline) = set.heap.first().map(Entry::deadline) else {
             return;
         };
-        // SAFETY: queued nodes are alive, and reached under the lock only.
-        let deadline = unsafe { (*first.as_ptr()).deadline };
-        if !list.stopped && deadline != Instant::NEVER && (spent || deadline < list.armed) {
-            list.armed = deadline;
+        if !set.stopped && deadline != Instant::NEVER && (spent || deadline < set.armed) {
+            set.armed = deadline;
             self.alarm.set(deadline.since(now), 0);
         }
     }
@@ -127,25 +120,15 @@ impl Timers {
     /// # IRQL
     /// <= DISPATCH_LEVEL.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let list = self.list.lock();
-        // SAFETY: queued nodes are alive, and reached under the lock only.
-        NonNull::new(list.first).map(|first| unsafe { (*first.as_ptr()).deadline })
+        self.set.lock().heap.first().map(Entry::deadline)
     }
 
     /// Waits until `deadline`. Cancel-safe.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep<'_> {
-        let node = Node {
-            deadline,
-            prev: null_mut(),
-            next: null_mut(),
-            waker: None,
-            queued: false,
-        };
         Sleep {
             timers: self,
-            node: UnsafeCell::new(node),
+            entry: Entry::new(Cell::new(None)),
             deadline,
-            _pinned: PhantomPinned,
         }
     }
 
@@ -173,53 +156,8 @@ impl Timers {
 
     /// Unsets the KTIMER for good and waits for its DPC.
     pub(crate) fn stop(&self, level: Passive) {
-        self.list.lock().stopped = true;
+        self.set.lock().stopped = true;
         self.alarm.stop(level);
-    }
-}
-
-fn unlink(list: &mut List, node: &mut Node) {
-    match NonNull::new(node.prev) {
-        // SAFETY: neighbours of a queued node are queued, alive, and reached under the lock only.
-        Some(prev) => unsafe { (*prev.as_ptr()).next = node.next },
-        None => list.first = node.next,
-    }
-    if let Some(next) = NonNull::new(node.next) {
-        // SAFETY: as above.
-        unsafe { (*next.as_ptr()).prev = node.prev };
-    }
-    node.queued = false;
-    node.prev = null_mut();
-    node.next = null_mut();
-}
-
-/// # Safety
-/// `node` stays where it is until unlinked, and is reached under the lock only.
-unsafe fn insert(list: &mut List, node: *mut Node) {
-    // SAFETY: alive by contract.
-    let fresh = unsafe { &mut *node };
-    let mut prev: *mut Node = null_mut();
-    let mut next = list.first;
-    while let Some(other) = NonNull::new(next) {
-        // SAFETY: queued nodes are alive; a distinct node from `fresh`, which is not queued.
-        let other = unsafe { &*other.as_ptr() };
-        if other.deadline > fresh.deadline {
-            break;
-        }
-        prev = next;
-        next = other.next;
-    }
-    fresh.prev = prev;
-    fresh.next = next;
-    fresh.queued = true;
-    match NonNull::new(prev) {
-        // SAFETY: queued, alive, distinct.
-        Some(prev) => unsafe { (*prev.as_ptr()).next = node },
-        None => list.first = node,
-    }
-    if let Some(next) = NonNull::new(next) {
-        // SAFETY: queued, alive, distinct.
-        unsafe { (*next.as_ptr()).prev = node };
     }
 }
 
@@ -236,12 +174,11 @@ impl fmt::Debug for Timers {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep<'a> {
     timers: &'a Timers,
-    node: UnsafeCell<Node>,
+    entry: Entry,
     deadline: Instant,
-    _pinned: PhantomPinned,
 }
 
-// SAFETY: the node is reached under the timers' lock only.
+// SAFETY: the entry is reached under the timers' lock only.
 unsafe impl Send for Sleep<'_> {}
 // SAFETY: as above; `&Sleep` gives access to nothing.
 unsafe impl Sync for Sleep<'_> {}
@@ -251,33 +188,26 @@ impl Future for Sleep<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.into_ref().get_ref();
         let now = Instant::now();
-        let mut list = this.timers.list.lock();
-        // SAFETY: under the lock.
-        let node = unsafe { &mut *this.node.get() };
+        let mut set = this.timers.set.lock();
+        let old = this.entry.value.take();
         if now >= this.deadline {
-            if node.queued {
-                unlink(&mut list, node);
-            }
-            let old = node.waker.take();
-            drop(list);
+            // SAFETY: in this heap or in none.
+            unsafe { set.heap.remove(&this.entry) };
+            drop(set);
             drop(old);
             return Poll::Ready(());
         }
-        if node
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(context.waker()))
-            && node.queued
-        {
-            return Poll::Pending;
+        let (waker, old) = match old {
+            Some(same) if same.will_wake(context.waker()) => (same, None),
+            old => (context.waker().clone(), old),
+        };
+        this.entry.value.set(Some(waker));
+        if !this.entry.is_queued() {
+            // SAFETY: in no heap; pinned until it is dropped, which removes it.
+            unsafe { set.heap.insert(NonNull::from(&this.entry), this.deadline) };
+            this.timers.arm(&mut set, now, false);
         }
-        let old = node.waker.replace(context.waker().clone());
-        if !node.queued {
-            // SAFETY: pinned until drop, which unlinks it.
-            unsafe { insert(&mut list, this.node.get()) };
-            this.timers.arm(&mut list, now, false);
-        }
-        drop(list);
+        drop(set);
         drop(old);
         Poll::Pending
     }
@@ -285,12 +215,9 @@ impl Future for Sleep<'_> {
 
 impl Drop for Sleep<'_> {
     fn drop(&mut self) {
-        let mut list = self.timers.list.lock();
-        // SAFETY: under the lock.
-        let node = unsafe { &mut *self.node.get() };
-        if node.queued {
-            unlink(&mut list, node);
-        }
+        let mut set = self.timers.set.lock();
+        // SAFETY: in this heap or in none.
+        unsafe { set.heap.remove(&self.entry) };
     }
 }
 
