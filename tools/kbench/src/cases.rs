@@ -9,6 +9,7 @@ use crate::contenders::{
     AsyncExecutor, AsyncTask, Costly, Embassy, Futures, Kexec, NoPend, Runtime, Tokio,
 };
 use crate::harness::{Contender, Effort, measure};
+use crate::timers;
 use crate::work::{Left, Slot, parked, ping, self_wake};
 
 /// A contender of each executor.
@@ -129,6 +130,7 @@ pub(crate) fn all(effort: Effort, only: Option<&str>) -> Vec<Value> {
     });
     case("spawn-join", &|| on_all!(on_spawn_join));
     case("parked-4096", &|| on_all!(on_parked, 4096));
+    case("timer", &timers::contenders);
     for count in [16, 256, 4096] {
         case(&format!("wake-{count}"), &|| {
             vec![

@@ -7,6 +7,7 @@
 mod cases;
 mod contenders;
 mod harness;
+mod timers;
 mod work;
 
 use std::env;
@@ -61,6 +62,7 @@ mod tests {
             "costly-pender",
             "spawn-join",
             "parked-4096",
+            "timer",
             "wake-16",
             "wake-256",
             "wake-4096",
@@ -70,7 +72,8 @@ mod tests {
                 .filter(|row| row["case"] == case)
                 .map(|row| row["on"].as_str().expect("a name"))
                 .collect();
-            assert_eq!(on[..2], ["kexec", "embassy"], "{case}");
+            let to = if case == "timer" { "tokio" } else { "embassy" };
+            assert_eq!(on[..2], ["kexec", to], "{case}");
         }
         for row in rows {
             let nanos = row["ns"].as_f64().expect("a number");
