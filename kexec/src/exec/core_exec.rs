@@ -6,21 +6,18 @@
 //! `is_empty`, and may be freed once its platform pends no more.
 #![expect(unsafe_code, reason = "raw, type-erased task blocks")]
 
-use core::alloc::Layout;
 use core::cell::UnsafeCell;
-use core::future::Future;
 use core::ptr::{NonNull, null_mut};
 use core::task::Context;
 
 use super::queue::{RunQueue, Taken};
 use super::{Budget, DriveError, Driven, Outcome};
-use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, AtomicWaker, Ordering};
+use crate::Platform;
+use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::nt::Arc;
 use crate::task::{
-    Block, CANCELLED, COMPLETE, Group, Header, JOIN, JOINER, JoinHandle, OUTPUT, REF, SCHEDULED,
-    Site, SpawnError, block_layout, borrowed_waker,
+    CANCELLED, COMPLETE, Group, Header, JOIN, JOINER, OUTPUT, REF, SCHEDULED, borrowed_waker,
 };
-use crate::{Platform, Status};
 
 /// What the runner alone touches.
 struct Local {
@@ -35,10 +32,10 @@ pub(crate) struct CoreHead {
     queue: RunQueue,
     pend: unsafe fn(*const CoreHead),
     /// Live blocks: spawned and not yet freed.
-    blocks: AtomicUsize,
+    pub(super) blocks: AtomicUsize,
     /// Releasers between their last decrement and their last touch of the core.
     inflight: AtomicUsize,
-    closed: AtomicBool,
+    pub(super) closed: AtomicBool,
     swept: AtomicBool,
     /// `Platform::runner` of the current runner, or zero.
     runner: AtomicUsize,
@@ -167,78 +164,6 @@ impl<P: Platform> Core<P> {
     pub(crate) unsafe fn group(&self, name: &'static str) -> Group {
         // SAFETY: by contract.
         unsafe { Group::new(&self.head, name) }
-    }
-
-    /// Spawns `future` at `site`, in `group` when given.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    ///
-    /// # Safety
-    /// The core does not move any more and is not dropped before [`Self::is_empty`].
-    pub unsafe fn spawn<S, F>(
-        &self,
-        site: S,
-        group: Option<&Arc<Group>>,
-        future: F,
-    ) -> Result<JoinHandle<F::Output>, SpawnError<F>>
-    where
-        S: Site,
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        let _ = site;
-        // Counted first: `close` either sees the block or is seen by it.
-        self.head.blocks.fetch_add(1, Ordering::SeqCst);
-        let refuse = |future, status| {
-            self.head.blocks.fetch_sub(1, Ordering::SeqCst);
-            Err(SpawnError { future, status })
-        };
-        if self.head.closed.load(Ordering::SeqCst) {
-            return refuse(future, Status::DELETE_PENDING);
-        }
-        if let Some(group) = group {
-            assert!(
-                core::ptr::eq(group.core(), &self.head),
-                "group of another executor"
-            );
-            if !group.enter() {
-                return refuse(future, Status::DELETE_PENDING);
-            }
-        }
-        let layout = block_layout(Layout::new::<Block<S, F>>());
-        let base = layout.and_then(|(layout, _)| self.platform.allocate(layout));
-        let (Some((_, align)), Some(base)) = (layout, base) else {
-            if let Some(group) = group {
-                group.leave();
-            }
-            return refuse(future, Status::INSUFFICIENT_RESOURCES);
-        };
-        let offset = base.as_ptr().addr().next_multiple_of(align) - base.as_ptr().addr();
-        let header = Header {
-            state: AtomicU32::new(SCHEDULED | JOIN | (2 * REF)),
-            polls: AtomicU32::new(0),
-            next: AtomicPtr::new(null_mut()),
-            core: &raw const self.head,
-            vtable: &Block::<S, F>::VTABLE,
-            list_next: AtomicPtr::new(null_mut()),
-            list_prev: AtomicPtr::new(null_mut()),
-            group: group.map_or(core::ptr::null(), |group| Arc::into_raw(group.clone())),
-            wakes: AtomicU32::new(0),
-            offset: offset as u16,
-            linked: core::cell::Cell::new(false),
-            join: AtomicWaker::new(),
-        };
-        // SAFETY: the layout has `align - 16` bytes to spare, and bases are 16-byte aligned.
-        let task = unsafe { base.add(offset) }.cast::<Block<S, F>>();
-        // SAFETY: room for a block, aligned.
-        unsafe { task.write(Block::new(header, future)) };
-        let task = task.cast::<Header>();
-        // SAFETY: two references were counted: the executor's and this one.
-        let handle = unsafe { JoinHandle::new(task) };
-        // SAFETY: SCHEDULED was set at birth, so this is the one push for it.
-        unsafe { self.head.push(task) };
-        Ok(handle)
     }
 
     /// Runs ready tasks. Called after each `pend`, or inline.
@@ -405,21 +330,15 @@ impl<P: Platform> Core<P> {
         self.unlink(task);
         // SAFETY: no references are left, so nobody else sees the block.
         let header = unsafe { &mut *task.as_ptr() };
-        let size = header.vtable.size;
-        let offset = usize::from(header.offset);
         if !header.group.is_null() {
             // SAFETY: the reference made by `into_raw` in `spawn`.
             drop(unsafe { Arc::from_raw(header.group) });
         }
         // SAFETY: nobody else sees it, and it is not used again.
         unsafe { core::ptr::drop_in_place(&raw mut header.join) };
-        let base = task.cast::<u8>();
-        // SAFETY: the block began `offset` bytes before the header.
-        let base = unsafe { base.sub(offset) };
-        let layout = Layout::from_size_align(size, 16)
-            .expect("the layout was valid when the block was allocated");
-        // SAFETY: allocated by this platform with this layout (`block_layout`); the header has no drop glue left to run.
-        unsafe { self.platform.free(base, layout) };
+        let (size, offset) = (header.vtable.size, header.offset);
+        // SAFETY: the header has no drop glue left to run, and nobody sees the block.
+        unsafe { self.give_back(task.cast(), size, offset) };
         self.head.blocks.fetch_sub(1, Ordering::SeqCst);
     }
 

@@ -69,6 +69,7 @@ impl<P: Platform> Core<P> {
             show(TaskState {
                 info: header.vtable.info,
                 polls: header.polls.load(Ordering::Relaxed),
+                wakes: header.wakes.load(Ordering::Relaxed),
                 scheduled: state & SCHEDULED != 0,
                 complete: state & COMPLETE != 0,
             });

@@ -16,6 +16,7 @@ mod model;
 mod outcome;
 mod passive;
 mod queue;
+mod spawn;
 mod support;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

@@ -92,6 +92,8 @@ pub struct TaskState {
     pub info: &'static TaskInfo,
     /// Polls so far.
     pub polls: u32,
+    /// Wakes that found it parked; zero without the feature `trace`.
+    pub wakes: u32,
     /// In the run queue.
     pub scheduled: bool,
     /// The future is gone, references are left.

@@ -76,7 +76,7 @@ pub struct Header {
     pub(crate) group: *const Group,
     /// First wakes that scheduled the task (feature `trace`).
     pub(crate) wakes: AtomicU32,
-    /// Bytes from the allocation to this header.
+    /// Bytes from the allocation to this header; `u16::MAX` in storage of the caller.
     pub(crate) offset: u16,
     pub(crate) linked: core::cell::Cell<bool>,
     pub(crate) join: AtomicWaker,
