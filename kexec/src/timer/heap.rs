@@ -119,7 +119,7 @@ impl<T> Heap<T> {
             None => self.root = Some(entry),
             Some(parent) => {
                 entry.parent.set(Some(parent));
-                let side = if self.count % 2 == 0 {
+                let side = if self.count.is_multiple_of(2) {
                     &parent.left
                 } else {
                     &parent.right
