@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod dump;
 mod headers;
+mod fuzz;
 mod package;
 mod run;
 mod setup;
@@ -47,6 +48,8 @@ enum Command {
     Dump(dump::Args),
     /// Write the C headers, or check them
     Headers(headers::Args),
+    /// Drive the parsers and rings with bytes that a fuzzer makes up
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -72,5 +75,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Bench(args) => bench::main(&args),
         Command::Dump(args) => dump::main(&args),
         Command::Headers(args) => headers::main(&args),
+        Command::Fuzz(args) => fuzz::main(&args),
     }
 }

@@ -19,6 +19,9 @@ use crate::run::progress;
 use crate::setup::{self, Purpose};
 use crate::{package, util, wine};
 
+/// Time of the fuzzer, for all targets together.
+const FUZZ_SECONDS: u64 = 22;
+
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -99,6 +102,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                 .arg(util::target_dir().join("loom")),
         )
         .map(drop)
+    });
+    suite.step("host: fuzz every target for a short while", || {
+        crate::fuzz::short(FUZZ_SECONDS)
     });
     suite.step("host: clippy", || {
         cargo(&[

@@ -1,5 +1,31 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A lying, broken or silent daemon: one test for each way in which it can misbehave.
+//!
+//! | hazard | test; of this file unless it names another |
+//! |---|---|
+//! | length over 4096 | `a_length_over_4096_kills_the_connection_before_a_copy` |
+//! | length of 4096 | `a_length_of_exactly_4096_is_served` |
+//! | ERROR of length 0 | `an_error_without_a_name_is_a_protocol_error_of_that_request` |
+//! | WATCH_EVENT of length 0 | `a_watch_event_without_payload_is_dropped_and_counted` |
+//! | TRANSACTION_START of length 0, id 0 or junk | `a_transaction_start_without_or_with_a_junk_id_is_a_protocol_error` |
+//! | watch path without a NUL, no token | `a_watch_event_without_a_nul_or_token_is_dropped` |
+//! | watch event for nobody | `an_event_for_a_watch_that_is_gone_or_never_was_is_dropped` |
+//! | unknown type | `an_unknown_type_fails_the_request_that_it_answers_and_is_else_dropped` |
+//! | type that others ignore | `no_type_is_ignored_when_it_answers_a_request` |
+//! | reply of another type | `a_reply_of_another_type_than_the_request_is_a_protocol_error` |
+//! | reply of another transaction | `a_reply_with_another_transaction_id_is_a_protocol_error` |
+//! | reply twice, to nothing, to half a request | `a_second_reply_and_a_reply_to_nothing_are_dropped`, `a_reply_to_a_request_that_is_only_half_sent_is_dropped` |
+//! | `rsp_prod - rsp_cons` over 1024 | `impossible_response_indices_kill_the_connection` |
+//! | `req_prod - req_cons` over 1024 | `impossible_request_indices_kill_the_connection` |
+//! | our own indices changed | `our_own_indices_changed_by_the_peer_are_ignored`; all four zero: `service_tests::a_domain_that_is_introduced_anew_goes_on_with_its_watches` |
+//! | value with embedded NULs | `a_value_with_embedded_nuls_keeps_its_length` |
+//! | reply that never comes | `a_reply_that_never_comes_is_waited_for_with_a_bound_and_without_spinning`, `facade::store::tests::a_call_at_dispatch_level_to_a_dead_daemon_is_bounded`, `service_tests::requests_without_a_reply_are_logged_once_a_period_however_many` |
+//! | event storm | `engine::tests::ten_thousand_events_are_one_dirty_flag_and_bounded_turns` |
+//! | endless stream of events | `an_endless_stream_of_events_is_taken_one_ring_at_a_time` |
+//! | kernel address in a token | `nothing_of_the_kernel_is_in_a_token` |
+//! | list in parts that never ends or changes for ever | `listing::tests` |
+//! | fatal fault, with and without reconnection | `a_fault_with_the_reconnection_feature_rebuilds_the_connection_and_its_watches`, `a_reconnection_that_never_ends_is_given_up`, `service_tests::a_connection_that_is_down_comes_back_when_the_domain_is_introduced` |
+//! | anything at any time | `any_bytes_from_the_daemon_settle_or_are_dropped`, `any_control_words_at_any_time_never_panic`; fuzz target `store-engine` |
 use super::client::Call;
 use super::engine::Turn;
 use super::request::Bytes;

@@ -233,7 +233,11 @@ impl FakeXen {
             head.store(port, Ordering::SeqCst);
             return;
         }
-        while let Some(word) = Self::word(state, tail) {
+        // Bounded: a test may have scribbled a circle.
+        for _ in 0..WORDS * 4 {
+            let Some(word) = Self::word(state, tail) else {
+                return;
+            };
             let next = word.load(Ordering::SeqCst) & LINK;
             if next == 0 {
                 word.fetch_or(port, Ordering::SeqCst);
@@ -265,6 +269,33 @@ impl FakeXen {
 
     fn line_is_set(&self, state: &State) -> bool {
         state.params.get(&0).copied().unwrap_or(0) != 0
+    }
+
+    /// Writes a word that makes no sense: of a FIFO control block, of the event array, or of the
+    /// 2-level words.
+    pub fn scribble(&self, page: usize, word: u32, value: u32) {
+        let state = self.state();
+        let index = word as usize;
+        match page % 3 {
+            0 => {
+                if let Some(control) = state.control.get(&0) {
+                    control.words()[index % 18].store(value, Ordering::SeqCst);
+                }
+            }
+            1 => {
+                if let Some(word) = Self::word(&state, word % 2048) {
+                    word.store(value, Ordering::SeqCst);
+                }
+            }
+            _ => {
+                let value = u64::from(value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                self.info.pending[index % 64].store(value, Ordering::SeqCst);
+                self.info.vcpu[0]
+                    .pending_sel
+                    .store(!value, Ordering::SeqCst);
+            }
+        }
+        self.info.vcpu[0].upcall_pending.store(1, Ordering::SeqCst);
     }
 
     /// Whether an interrupt or DPC waits.
