@@ -6,8 +6,8 @@
 mod bench;
 mod build;
 mod dump;
-mod headers;
 mod fuzz;
+mod headers;
 mod package;
 mod run;
 mod setup;
