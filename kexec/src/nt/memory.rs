@@ -242,6 +242,18 @@ impl Pages {
             owner: core::marker::PhantomData,
         }
     }
+
+    /// Unmaps the pages and never frees them: somebody outside goes on using them until the machine ends.
+    ///
+    /// # IRQL
+    /// <= APC_LEVEL.
+    pub fn abandon(self) {
+        let pages = core::mem::ManuallyDrop::new(self);
+        // SAFETY: mapped by `try_alloc`, not used again: the value is never dropped.
+        unsafe { sys::MmUnmapLockedPages(pages.base.as_ptr().cast(), pages.mdl.as_ptr()) };
+        // SAFETY: the MDL is pool; the pages that it names stay allocated.
+        unsafe { sys::ExFreePool(pages.mdl.as_ptr().cast()) };
+    }
 }
 
 fn free(mdl: NonNull<MDL>) {

@@ -10,6 +10,7 @@ use crate::{Passive, Result, Status};
 
 const REG_SZ: u32 = 1;
 const REG_EXPAND_SZ: u32 = 2;
+const REG_BINARY: u32 = 3;
 const REG_DWORD: u32 = 4;
 const REG_MULTI_SZ: u32 = 7;
 /// OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE.
@@ -193,6 +194,19 @@ impl Key {
     /// Writes a REG_DWORD.
     pub fn set_dword(&self, name: WStr<'_>, value: u32) -> Result {
         self.set(name, REG_DWORD, &value.to_le_bytes())
+    }
+
+    /// The bytes of a REG_BINARY.
+    pub fn query_binary(&self, tag: Tag, name: WStr<'_>) -> Result<Vec<u8>> {
+        match self.query(tag, name)? {
+            (REG_BINARY, data) => Ok(data),
+            _ => Err(Status::OBJECT_TYPE_MISMATCH),
+        }
+    }
+
+    /// Writes a REG_BINARY.
+    pub fn set_binary(&self, name: WStr<'_>, data: &[u8]) -> Result {
+        self.set(name, REG_BINARY, data)
     }
 
     /// Writes a REG_SZ.

@@ -39,10 +39,19 @@ pub unsafe fn MmMapIoSpace(address: i64, length: usize, _cache: u32) -> PVOID {
         // The base pointer covers the whole range; the offset stays inside it.
         fits.then(|| memory.as_mut_ptr().cast::<u8>().wrapping_add(offset))
     });
+    // Pages that were allocated here are physical memory, too; their frame numbers are host addresses.
+    let inside = |(base, size): &(usize, usize)| {
+        (*base..*base + *size).contains(&(address as usize))
+            && address as usize + length <= base + size
+    };
+    let found = found.map(|mapped| mapped.cast()).or_else(|| {
+        let allocated = state.pages.iter().any(inside);
+        allocated.then(|| core::ptr::with_exposed_provenance_mut(address as usize))
+    });
     match found {
         Some(mapped) => {
             state.io_maps += 1;
-            mapped.cast()
+            mapped
         }
         None => core::ptr::null_mut(),
     }
@@ -81,6 +90,8 @@ pub unsafe fn MmAllocatePagesForMdlEx(
     };
     // SAFETY: callers ask for at least one page.
     let memory = unsafe { std::alloc::alloc_zeroed(layout) };
+    let allocated = (memory.expose_provenance(), pages * 4096);
+    Kernel::current().lock().pages.push(allocated);
     let none = core::ptr::null_mut();
     let fresh = MDL {
         Next: core::ptr::null_mut(),
@@ -112,6 +123,10 @@ pub unsafe fn MmFreePagesFromMdl(mdl: *mut MDL) {
     let Ok(layout) = Layout::from_size_align(view.ByteCount as usize, 4096) else {
         return;
     };
+    Kernel::current()
+        .lock()
+        .pages
+        .retain(|(base, _)| *base != view.StartVa as usize);
     // SAFETY: allocated with this layout there.
     unsafe { std::alloc::dealloc(view.StartVa.cast(), layout) };
 }

@@ -88,6 +88,8 @@ pub(super) struct State {
     pub(super) registry: BTreeMap<String, registry::KeyNode>,
     pub(super) log: Vec<String>,
     pub(super) physical: Vec<(u64, Box<[u64]>)>,
+    /// Address and bytes of what MmAllocatePagesForMdlEx gave.
+    pub(super) pages: Vec<(usize, usize)>,
     pub(super) io_maps: u32,
     pub(super) isrs: BTreeMap<u32, Isr>,
     pub(super) work_items: HashMap<usize, bool>,
