@@ -196,5 +196,6 @@ crate::exports! {
     "MmFreeContiguousMemorySpecifyCache", A => mm_free_contiguous_memory_specify_cache;
     "MmGetPhysicalAddress", ANY => mm_get_physical_address;
     "MmGetVirtualForPhysical", ANY => mm_get_virtual_for_physical;
-    "MmIsAddressValid", D => mm_is_address_valid;
+    // Documented up to DISPATCH_LEVEL, where its answer can be relied on; crash callbacks ask at HIGH_LEVEL.
+    "MmIsAddressValid", ANY => mm_is_address_valid;
 }
