@@ -13,7 +13,7 @@ use core::fmt;
 use core::mem::size_of;
 
 #[cfg(windows)]
-pub use crate::ffi::xen::*;
+pub use crate::ffi::{xen::*, xen_services::*};
 
 /// The caller's own domain.
 pub const DOMID_SELF: u16 = 0x7FF0;
@@ -73,6 +73,59 @@ pub enum LogLevel {
 
 /// Longest line that xen.sys keeps; more is cut.
 pub const LOG_LINE_MAX: usize = 256;
+
+/// Longest name of an image that xen.sys keeps; more is cut.
+pub const MODULE_NAME_MAX: usize = 24;
+
+/// The image at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Module {
+    name: [u8; MODULE_NAME_MAX],
+    length: u32,
+    /// Bytes from the image's start to the address.
+    pub offset: u64,
+}
+
+impl Module {
+    /// From the parts that xen.sys gives.
+    #[must_use]
+    pub const fn new(name: [u8; MODULE_NAME_MAX], length: u32, offset: u64) -> Self {
+        Self {
+            name,
+            length,
+            offset,
+        }
+    }
+
+    /// The image's file name in lower case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.name.get(..self.length as usize);
+        core::str::from_utf8(name.unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+/// Text in UTF-16, borrowed for a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Units {
+    /// The first unit.
+    pub start: *const u16,
+    /// Units.
+    pub length: u32,
+}
+
+/// What identifies the active device, borrowed for a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceNames {
+    /// Its device id.
+    pub device: Units,
+    /// Its instance id.
+    pub instance: Units,
+    /// Its location text.
+    pub location: Units,
+}
 
 /// Version of an image: the package version and the number of the build.
 #[repr(C)]

@@ -222,4 +222,67 @@ mod tests {
         assert_eq!(counters.hypercalls[Counters::HVM_OP], 1);
         assert_eq!(counters.hypercalls[Counters::EVENT_CHANNEL_OP], 3);
     }
+
+    /// Every error number that Xen uses, and one without a status of its own.
+    const ERRORS: [i64; 16] = [1, 2, 3, 5, 11, 12, 13, 14, 16, 17, 21, 22, 28, 38, 39, 95];
+
+    #[test]
+    fn every_wrapper_gives_every_error_of_xen_its_status() {
+        use crate::hypercall::fake::Fake;
+        use crate::{evtchn, grant, hvm, memory, sched, vcpu_op, version};
+        type Wrapper = (&'static str, fn(&Fake) -> Result);
+        let wrappers: &[Wrapper] = &[
+            ("version", |xen| version::version(xen).map(drop)),
+            ("extra", |xen| version::extra(xen).map(drop)),
+            ("features", |xen| version::features(xen, 0).map(drop)),
+            ("set_param", |xen| hvm::set_param(xen, 0, 0)),
+            ("get_param", |xen| hvm::get_param(xen, 0).map(drop)),
+            ("pagetable_dying", |xen| hvm::pagetable_dying(xen, 0)),
+            ("upcall_vector", |xen| {
+                hvm::set_evtchn_upcall_vector(xen, 0, 0)
+            }),
+            ("add_to_physmap", |xen| memory::add_to_physmap(xen, 0, 0, 0)),
+            ("remove", |xen| memory::remove_from_physmap(xen, 0)),
+            ("decrease", |xen| {
+                memory::decrease_reservation(xen, 0, &[1]).map(drop)
+            }),
+            ("populate", |xen| {
+                memory::populate_physmap(xen, 0, &[1]).map(drop)
+            }),
+            ("send", |xen| evtchn::send(xen, 1)),
+            ("close", |xen| evtchn::close(xen, 1)),
+            ("unmask", |xen| evtchn::unmask(xen, 1)),
+            ("unbound", |xen| evtchn::allocate_unbound(xen, 0).map(drop)),
+            ("inter_domain", |xen| {
+                evtchn::bind_inter_domain(xen, 0, 1).map(drop)
+            }),
+            ("virq", |xen| evtchn::bind_virq(xen, 0, 0).map(drop)),
+            ("status", |xen| evtchn::query_inter_domain(xen, 1).map(drop)),
+            ("bind_vcpu", |xen| evtchn::bind_vcpu(xen, 1, 0)),
+            ("reset", evtchn::reset),
+            ("init_control", |xen| evtchn::init_control(xen, 1, 0)),
+            ("expand_array", |xen| evtchn::expand_array(xen, 1)),
+            ("query_size", |xen| grant::query_size(xen).map(drop)),
+            ("map", |xen| grant::map(xen, 0, 1, 0, false).map(drop)),
+            ("unmap", |xen| grant::unmap(xen, 1, 0)),
+            ("copy", |xen| grant::copy(xen, &mut [])),
+            ("set_version", |xen| grant::set_version(xen, 1)),
+            ("get_version", |xen| grant::version(xen).map(drop)),
+            ("shutdown", |xen| sched::shutdown(xen, 2)),
+            ("shutdown_code", |xen| sched::shutdown_code(xen, 3)),
+            ("watchdog", |xen| sched::watchdog(xen, 0, 1).map(drop)),
+            ("is_up", |xen| vcpu_op::is_up(xen, 0).map(drop)),
+            ("set_timer", |xen| vcpu_op::set_periodic_timer(xen, 0, 1)),
+            ("stop_timer", |xen| vcpu_op::stop_periodic_timer(xen, 0)),
+            ("register", |xen| vcpu_op::register_vcpu_info(xen, 0, 1, 0)),
+        ];
+        for (name, wrapper) in wrappers {
+            for error in ERRORS {
+                let xen = Fake::new(0, -error);
+                let wanted = errno::from_number(error.unsigned_abs());
+                assert_eq!(wrapper(&xen), Err(wanted), "{name} {error}");
+                assert_eq!(xen.count(), 1, "{name} asked again");
+            }
+        }
+    }
 }

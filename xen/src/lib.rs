@@ -11,10 +11,14 @@
 #![deny(unsafe_code)]
 
 pub mod acpi;
+pub mod active;
+pub mod bugcheck;
+pub mod capture;
 pub mod detect;
 pub mod evtchn;
 #[cfg(windows)]
 mod ffi;
+pub mod filters;
 pub mod grant;
 pub mod handshake;
 pub mod hvm;
@@ -22,13 +26,19 @@ pub mod hypercall;
 pub mod log;
 pub mod madt;
 pub mod memory;
+pub mod modules;
 pub mod options;
 pub mod physical;
+pub mod reboot;
 pub mod registry;
 pub mod sched;
+pub mod sinks;
 pub mod system;
 pub mod unplug;
+pub mod unplug_count;
 pub mod vcpu;
+pub mod vcpu_info;
 pub mod vcpu_op;
 pub mod version;
+pub mod watchdog;
 pub mod wire;

@@ -26,7 +26,7 @@ const SLOTS: usize = 32;
 const DRAIN_MAX: usize = 2 * SLOTS;
 
 /// Where lines go.
-pub trait Sinks {
+pub trait Output {
     /// Writes one line; the newline is the sink's.
     fn write(&self, level: u32, line: &[u8]);
 }
@@ -49,6 +49,8 @@ pub struct Log {
     drained: AtomicU32,
     draining: AtomicBool,
     dropped: AtomicU32,
+    /// The machine crashes: one processor runs, the others never will again.
+    seized: AtomicBool,
 }
 
 impl Log {
@@ -73,18 +75,48 @@ impl Log {
             drained: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             dropped: AtomicU32::new(0),
+            seized: AtomicBool::new(false),
         }
     }
 
     /// Takes one line, cut to [`LOG_LINE_MAX`], and writes what can be written.
-    pub fn write(&self, level: u32, line: &[u8], sinks: &impl Sinks) {
+    pub fn write(&self, level: u32, line: &[u8], sinks: &impl Output) {
+        if self.seized.load(Ordering::Relaxed) {
+            sinks.write(level, &line[..line.len().min(LOG_LINE_MAX)]);
+            return;
+        }
+        self.push(level, line);
+        self.drain(sinks);
+    }
+
+    /// Takes one line and writes nothing: whoever calls must see to a [`Log::flush`].
+    pub fn push(&self, level: u32, line: &[u8]) {
         match self.claim() {
             Some(ticket) => self.publish(ticket, level, line),
             None => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Writes what can be written.
+    pub fn flush(&self, sinks: &impl Output) {
         self.drain(sinks);
+    }
+
+    /// The machine crashes and this processor alone runs. Writes the lines that wait, whoever was about
+    /// to write them; from here on every line goes straight to the sinks.
+    pub fn seize(&self, sinks: &impl Output) {
+        self.seized.store(true, Ordering::SeqCst);
+        let (first, end) = (&self.drained, &self.claimed);
+        let first = first.load(Ordering::SeqCst);
+        let waiting = end.load(Ordering::SeqCst).wrapping_sub(first);
+        for ticket in (0..waiting.min(SLOTS as u32)).map(|i| first.wrapping_add(i)) {
+            let slot = self.slot(ticket);
+            if slot.sequence.load(Ordering::SeqCst) == ticket.wrapping_add(1) {
+                slot.hand_to(sinks);
+            }
+        }
     }
 
     fn slot(&self, ticket: u32) -> &Slot {
@@ -129,7 +161,7 @@ impl Log {
     }
 
     /// Writes lines until the ring is empty, or the next is unfinished, or there were enough.
-    fn drain(&self, sinks: &impl Sinks) {
+    fn drain(&self, sinks: &impl Output) {
         let mut budget = DRAIN_MAX;
         while budget != 0 && self.ready() && !self.draining.swap(true, Ordering::SeqCst) {
             while budget != 0 && self.drain_one(sinks) {
@@ -147,18 +179,13 @@ impl Log {
     }
 
     /// Only for whoever set `draining`.
-    fn drain_one(&self, sinks: &impl Sinks) -> bool {
+    fn drain_one(&self, sinks: &impl Output) -> bool {
         if !self.ready() {
             return false;
         }
         let ticket = self.drained.load(Ordering::Relaxed);
         let slot = self.slot(ticket);
-        let level = slot.level.load(Ordering::Relaxed);
-        let length = slot.length.load(Ordering::Relaxed) as usize;
-        let mut line = [0; LOG_LINE_MAX];
-        for (to, from) in line.iter_mut().zip(&slot.text) {
-            *to = from.load(Ordering::Relaxed);
-        }
+        let (level, length, line) = slot.read();
         self.drained.store(ticket.wrapping_add(1), Ordering::SeqCst);
         slot.sequence
             .store(ticket.wrapping_add(SLOTS as u32), Ordering::Release);
@@ -166,11 +193,25 @@ impl Log {
         true
     }
 
-    fn report_dropped(&self, sinks: &impl Sinks) {
+    fn report_dropped(&self, sinks: &impl Output) {
         if self.dropped.load(Ordering::Relaxed) != 0 {
             self.dropped.store(0, Ordering::Relaxed);
             sinks.write(u32::MAX, b"xen: log: lines were dropped");
         }
+    }
+}
+
+impl Slot {
+    /// Level, length and text of a complete line.
+    fn read(&self) -> (u32, usize, [u8; LOG_LINE_MAX]) {
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        let line = core::array::from_fn(|i| self.text[i].load(Ordering::Relaxed));
+        (self.level.load(Ordering::Relaxed), length, line)
+    }
+
+    fn hand_to(&self, sinks: &impl Output) {
+        let (level, length, line) = self.read();
+        sinks.write(level, &line[..length]);
     }
 }
 
@@ -194,7 +235,7 @@ mod tests {
     #[derive(Default)]
     struct Lines(RefCell<Vec<String>>);
 
-    impl Sinks for Lines {
+    impl Output for Lines {
         fn write(&self, level: u32, line: &[u8]) {
             let line = String::from_utf8_lossy(line);
             self.0.borrow_mut().push(format!("{level} {line}"));
@@ -225,7 +266,7 @@ mod tests {
     fn lines_written_by_a_sink_come_after_the_line_it_was_given() {
         /// A sink that logs, as one does that is interrupted by another writer.
         struct Nested<'a>(&'a Log, RefCell<Vec<String>>);
-        impl Sinks for Nested<'_> {
+        impl Output for Nested<'_> {
             fn write(&self, level: u32, line: &[u8]) {
                 if line == b"outer" {
                     self.0.write(level, b"inner", self);
@@ -250,6 +291,33 @@ mod tests {
         log.publish(ticket, 1, b"first");
         log.drain(&lines);
         assert_eq!(*lines.0.borrow(), vec!["1 first", "1 second"]);
+    }
+
+    #[test]
+    fn a_pushed_line_waits_for_a_flush_or_for_the_next_line() {
+        let (log, lines) = (Log::new(), Lines::default());
+        log.push(8, b"one");
+        assert!(lines.0.borrow().is_empty());
+        log.flush(&lines);
+        log.push(8, b"two");
+        log.write(1, b"three", &lines);
+        assert_eq!(*lines.0.borrow(), vec!["8 one", "8 two", "1 three"]);
+    }
+
+    #[test]
+    fn a_crash_writes_what_waits_though_its_writers_never_run_again() {
+        let (log, lines) = (Log::new(), Lines::default());
+        log.write(1, b"before", &lines);
+        // A processor was stopped while it wrote lines, another one while it filled a slot.
+        log.draining.store(true, Ordering::SeqCst);
+        log.push(1, b"waits");
+        let _unfinished = log.claim().expect("room");
+        log.push(2, b"behind");
+        log.seize(&lines);
+        log.write(4, &[b'x'; 300], &lines);
+        let lines = lines.0.borrow();
+        assert_eq!(lines[..3], ["1 before", "1 waits", "2 behind"]);
+        assert_eq!((lines.len(), lines[3].len()), (4, LOG_LINE_MAX + 2));
     }
 
     #[test]
@@ -287,7 +355,7 @@ mod tests {
     #[test]
     fn lines_of_many_processors_arrive_once_each_and_in_their_own_order() {
         struct Shared(Mutex<Vec<String>>);
-        impl Sinks for Shared {
+        impl Output for Shared {
             fn write(&self, _: u32, line: &[u8]) {
                 let line = String::from_utf8_lossy(line).into_owned();
                 self.0.lock().expect("lock").push(line);

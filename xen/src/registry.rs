@@ -12,7 +12,8 @@ use kexec::nt::{Key, Tag, WStr};
 use kexec::{Passive, Result, Status, wstr};
 use xenbus_interface::xen::LogLevel;
 
-use crate::options::{log_levels, start_option};
+use crate::options::log_levels;
+use crate::reboot::start_option_of_system;
 use crate::unplug::latch;
 
 /// Tag of what is read.
@@ -41,6 +42,12 @@ pub struct Settings {
     pub unplug_nics: bool,
     /// Keep the first emulated disk all the same.
     pub boot_emulated: bool,
+    /// Give processors their own event state: always, never, or as their number asks for.
+    pub register_vcpu_info: Option<u32>,
+    /// The machine's clock shows universal time.
+    pub universal_time: bool,
+    /// Capture what other drivers print.
+    pub capture_prints: bool,
 }
 
 impl Settings {
@@ -51,12 +58,17 @@ impl Settings {
         unplug_disks: false,
         unplug_nics: false,
         boot_emulated: false,
+        register_vcpu_info: None,
+        universal_time: false,
+        capture_prints: true,
     };
 
     /// Reads the settings, creates the keys, and consumes the unplug requests.
     pub fn load(passive: Passive, service: WStr<'_>) -> Self {
         let mut settings = Self {
-            boot_emulated: boot_emulated(passive),
+            boot_emulated: option_is(passive, "XEN:BOOT_EMULATED=", "TRUE"),
+            capture_prints: !option_is(passive, "XEN:DBG_PRINT=", "OFF"),
+            universal_time: universal_time(passive),
             ..Self::DEFAULT
         };
         if let Err(status) = settings.load_service(passive, service) {
@@ -70,6 +82,7 @@ impl Settings {
         let parameters = service.create_sub(wstr!("Parameters"), false)?;
         levels(&parameters, wstr!("XenLogLevel"), &mut self.console_levels);
         levels(&parameters, wstr!("QemuLogLevel"), &mut self.model_levels);
+        self.register_vcpu_info = parameters.query_dword(wstr!("RegisterVcpuInfo")).ok();
         let unplug = service.create_sub(wstr!("Unplug"), false)?;
         let force = service.create_sub(wstr!("ForceUnplug"), false)?;
         // Pages that outlive the driver are found again here.
@@ -125,14 +138,25 @@ fn has_child(passive: Passive, class: &str) -> bool {
         .any(|name| name.contains(class))
 }
 
-/// `XEN:BOOT_EMULATED=TRUE` among the start options. Their absence is normal.
-fn boot_emulated(passive: Passive) -> bool {
-    let path = wstr!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Control");
-    let options = Key::open(passive, path)
-        .and_then(|control| control.query_sz(TAG, wstr!("SystemStartOptions")))
-        .and_then(|options| options.try_to_string(TAG));
-    options
-        .is_ok_and(|options| start_option(options.as_str(), "XEN:BOOT_EMULATED=") == Some("TRUE"))
+/// Is this start option set to this value? The absence of all options is normal.
+fn option_is(passive: Passive, key: &str, value: &str) -> bool {
+    start_option_of_system(passive, key)
+        .is_ok_and(|option| option.as_str().strip_prefix(key) == Some(value))
+}
+
+/// `RealTimeIsUniversal`, a REG_DWORD by the book and a REG_QWORD by some hands. Its absence is normal.
+fn universal_time(passive: Passive) -> bool {
+    const DWORD: u32 = 4;
+    const QWORD: u32 = 11;
+    let path =
+        wstr!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Control\\TimeZoneInformation");
+    let value =
+        Key::open(passive, path).and_then(|key| key.query(TAG, wstr!("RealTimeIsUniversal")));
+    match value {
+        Ok((DWORD, data)) if data.len() == 4 => data.iter().any(|byte| *byte != 0),
+        Ok((QWORD, data)) if data.len() == 8 => data.iter().any(|byte| *byte != 0),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -229,6 +253,46 @@ mod tests {
             set(&kernel, CONTROL, "SystemStartOptions", value);
             assert_eq!(load().boot_emulated, expected, "{options}");
         }
+    }
+
+    #[test]
+    fn prints_are_captured_unless_an_option_says_off() {
+        let kernel = fake::boot();
+        for (options, expected) in [("XEN:DBG_PRINT=OFF", false), ("XEN:DBG_PRINT=off", true)] {
+            let value = Value::Sz(options.into());
+            set(&kernel, CONTROL, "SystemStartOptions", value);
+            assert_eq!(load().capture_prints, expected, "{options}");
+        }
+    }
+
+    #[test]
+    fn the_clock_is_universal_by_a_number_of_either_size() {
+        let kernel = fake::boot();
+        let key = std::format!("{CONTROL}\\TimeZoneInformation");
+        assert!(!load().universal_time);
+        for (value, expected) in [
+            (Value::Dword(1), true),
+            (Value::Dword(0), false),
+            (Value::Raw(11, vec![0, 0, 0, 0, 1, 0, 0, 0]), true),
+            (Value::Raw(11, vec![1]), false),
+            (Value::Sz("1".into()), false),
+        ] {
+            set(&kernel, &key, "RealTimeIsUniversal", value);
+            assert_eq!(load().universal_time, expected);
+        }
+    }
+
+    #[test]
+    fn registration_of_event_state_is_a_number_or_left_to_the_processors() {
+        let kernel = fake::boot();
+        assert_eq!(load().register_vcpu_info, None);
+        set(
+            &kernel,
+            &below("Parameters"),
+            "RegisterVcpuInfo",
+            Value::Dword(0),
+        );
+        assert_eq!(load().register_vcpu_info, Some(0));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! Any; a suspension is asked for at HIGH_LEVEL with interrupts off.
 
 use kexec::{Result, Status};
+use xenbus_interface::errno;
 use xenbus_interface::xen::SHUTDOWN_SUSPEND;
 
-use crate::hypercall::{Hypercall, number::SCHED_OP};
+use crate::hypercall::{Hypercall, address, number::SCHED_OP};
 use crate::wire::{Shutdown, Watchdog};
 
 const YIELD: u64 = 0;
@@ -48,7 +49,9 @@ pub fn watchdog(xen: &impl Hypercall, id: u32, seconds: u32) -> Result<u32> {
         id,
         timeout: seconds,
     };
-    let result = xen.operate(SCHED_OP, WATCHDOG, &mut argument)?;
+    let result = xen.call(SCHED_OP, WATCHDOG, address(&mut argument), 0);
+    // Xen (4.17 for one) computes this result as an unsigned 32-bit number: an error is not negative.
+    let result = errno::check(i64::from(result as i32))?;
     match (id, u32::try_from(result)) {
         (0, Ok(new)) if new != 0 => Ok(new),
         // Nothing was allocated, or an id that no later call could name.
@@ -93,10 +96,15 @@ mod tests {
         let call = xen.only();
         assert_eq!((call.number, call.first), (29, 6));
         assert_eq!(call.argument, [0, 0, 0, 0, 30, 0, 0, 0]);
-        for strange in [0, 1 << 32] {
-            let result = watchdog(&Fake::new(8, strange), 0, 30);
-            assert_eq!(result, Err(Status::UNSUCCESSFUL), "{strange}");
-        }
+        let nothing = watchdog(&Fake::new(8, 0), 0, 30);
+        assert_eq!(nothing, Err(Status::UNSUCCESSFUL));
+    }
+
+    #[test]
+    fn an_error_that_xen_returns_as_an_unsigned_number_is_an_error() {
+        let none_free = i64::from((-28_i32).cast_unsigned());
+        let result = watchdog(&Fake::new(8, none_free), 0, 30);
+        assert_eq!(result, Err(Status::INSUFFICIENT_RESOURCES));
     }
 
     #[test]

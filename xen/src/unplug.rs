@@ -101,6 +101,8 @@ pub struct Unplug {
 
 /// Bits of the state; bit `UNPLUG_DISKS` and bit `UNPLUG_NICS` are the requests.
 const BOOT_EMULATED: u8 = 1 << 6;
+/// This boot has written masks.
+const DONE: u8 = 1 << 7;
 
 impl Unplug {
     /// No requests.
@@ -125,6 +127,12 @@ impl Unplug {
             && self.state.load(Ordering::Acquire) & 1 << kind != 0
     }
 
+    /// Has this boot unplugged anything? Only then may a new device model lose the same: what xenfilt
+    /// left in place, in safe mode for one, is in use.
+    pub fn done(&self) -> bool {
+        self.state.load(Ordering::Acquire) & DONE != 0
+    }
+
     /// Unplugs what was requested.
     ///
     /// `STATUS_NOT_SUPPORTED`: there is no such device model; `STATUS_ACCESS_DENIED`: it does not want
@@ -146,6 +154,7 @@ impl Unplug {
         for mask in [done.disks, done.nics] {
             if mask != 0 {
                 ports.write16(MAGIC_PORT, mask);
+                self.state.fetch_or(DONE, Ordering::AcqRel);
             }
         }
         Ok(done)
@@ -267,6 +276,21 @@ mod tests {
                 ("w16", 0x10, 2),
             ]
         );
+    }
+
+    #[test]
+    fn only_a_boot_that_has_unplugged_does_so_again() {
+        for (disks, expected) in [(true, true), (false, false)] {
+            let unplug = requested(disks, false, false);
+            assert!(!unplug.done());
+            let ports = Script::new(&[MAGIC], 0);
+            assert!(unplug.devices(&ports, OWN).is_ok());
+            assert_eq!(unplug.done(), expected);
+        }
+        let refused = requested(true, true, false);
+        let ports = Script::new(&[0xffff], 1);
+        assert!(refused.devices(&ports, OWN).is_err());
+        assert!(!refused.done());
     }
 
     #[test]

@@ -8,16 +8,18 @@
 //! # IRQL
 //! Any, on the processor in question.
 
-use crate::detect::{Cpuid, Xen};
+use crate::detect::Cpuid;
 use crate::madt;
 
 /// Bit of the HVM leaf that says that EBX has the vCPU id.
 const VCPU_ID_PRESENT: u32 = 1 << 3;
 
 /// The id that Xen's own leaf has for this processor.
-pub fn id_from_xen(cpuid: &impl Cpuid, xen: Xen) -> Option<u32> {
-    let leaf = xen.base + 4;
-    if xen.last < leaf {
+///
+/// `base` and `last` are the first and the last of Xen's leaves.
+pub fn id_from_xen(cpuid: &impl Cpuid, base: u32, last: u32) -> Option<u32> {
+    let leaf = base + 4;
+    if last < leaf {
         return None;
     }
     let hvm = cpuid.read(leaf, 0);
@@ -44,17 +46,11 @@ fn apic_id(cpuid: &impl Cpuid) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::Leaf;
     use crate::detect::tests::Script;
-    use crate::detect::{Instruction, Leaf};
     use crate::madt::tests::{local, table};
 
-    fn xen(last: u32) -> Xen {
-        Xen {
-            base: 0x4000_0100,
-            last,
-            instruction: Instruction::Vmcall,
-        }
-    }
+    const BASE: u32 = 0x4000_0100;
 
     fn registers(eax: u32, ebx: u32, edx: u32) -> Leaf {
         Leaf {
@@ -68,10 +64,10 @@ mod tests {
     #[test]
     fn xens_leaf_is_believed_only_when_it_is_there_and_says_so() {
         let present = [(0x4000_0104, 0, registers(8, 5, 0))];
-        assert_eq!(id_from_xen(&Script(&present), xen(0x4000_0104)), Some(5));
-        assert_eq!(id_from_xen(&Script(&present), xen(0x4000_0103)), None);
+        assert_eq!(id_from_xen(&Script(&present), BASE, 0x4000_0104), Some(5));
+        assert_eq!(id_from_xen(&Script(&present), BASE, 0x4000_0103), None);
         let absent = [(0x4000_0104, 0, registers(7, 5, 0))];
-        assert_eq!(id_from_xen(&Script(&absent), xen(0x4000_0104)), None);
+        assert_eq!(id_from_xen(&Script(&absent), BASE, 0x4000_0104), None);
     }
 
     #[test]

@@ -17,3 +17,5 @@ pub(crate) mod unplug;
 pub(crate) mod watch;
 #[cfg(windows)]
 pub(crate) mod xen;
+#[cfg(windows)]
+pub(crate) mod xen_services;

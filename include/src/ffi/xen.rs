@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Imports from xen.sys, each as a safe function. See [`crate::xen`] for the common contract.
+//! Hypercalls of xen.sys, each as a safe function. See [`crate::xen`] for the common contract.
 
 use core::ffi::{CStr, c_char};
 
-use kexec::nt::log::{self, Level};
 use kexec::{Result, Status};
 
 use crate::interface::NtStatus;
-use crate::xen::{Build, Counters, GrantCopy, LogLevel};
+use crate::xen::{Build, Counters, GrantCopy};
 
 /// The import table of the private ABI.
 mod import {
@@ -87,21 +86,6 @@ mod import {
         pub(super) safe fn VcpuIsUp(vcpu_id: u32, up: &mut u8) -> NtStatus;
         pub(super) safe fn VcpuSetPeriodicTimer(vcpu_id: u32, period: Option<&i64>) -> NtStatus;
         pub(super) safe fn VcpuRegisterVcpuInfo(vcpu_id: u32, pfn: u64, offset: u32) -> NtStatus;
-        pub(super) safe fn SystemProcessorVcpuId(cpu: u32, vcpu_id: &mut u32) -> NtStatus;
-        pub(super) fn LogWrite(level: u32, text: *const u8, length: u32);
-        pub(super) safe fn UnplugDevices() -> NtStatus;
-        pub(super) safe fn UnplugGetRequest(kind: u32) -> u8;
-    }
-}
-
-impl From<Level> for LogLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Error => Self::Error,
-            Level::Warning => Self::Warning,
-            Level::Info => Self::Info,
-            Level::Debug => Self::Trace,
-        }
     }
 }
 
@@ -365,36 +349,4 @@ pub fn vcpu_set_periodic_timer(vcpu_id: u32, period: Option<i64>) -> Result {
 /// that vCPU. xen.sys does this itself: see `system_register_vcpu_info`.
 pub fn vcpu_register_vcpu_info(vcpu_id: u32, pfn: u64, offset: u32) -> Result {
     Status::check(import::VcpuRegisterVcpuInfo(vcpu_id, pfn, offset))
-}
-
-/// Xen's number of a processor, which every hypercall takes. `STATUS_NOT_SUPPORTED`: not present.
-pub fn system_processor_vcpu_id(cpu: u32) -> Result<u32> {
-    let mut vcpu_id = 0;
-    Status::check(import::SystemProcessorVcpuId(cpu, &mut vcpu_id))?;
-    Ok(vcpu_id)
-}
-
-/// Writes one line, without its newline, to xen.sys's sinks.
-pub fn log_write(level: LogLevel, text: &str) {
-    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    // SAFETY: `text` has at least `length` bytes and outlives the call; xen.sys copies them.
-    unsafe { import::LogWrite(level as u32, text.as_ptr(), length) };
-}
-
-/// The sink that an image hands to kexec's log once [`touch`] has succeeded: a line goes to the
-/// debugger as before, and to xen.sys's sinks.
-pub fn log_sink(level: Level, line: &str) {
-    log::print(line);
-    log_write(level.into(), line);
-}
-
-/// Unplugs the emulated devices whose removal was requested for this boot.
-pub fn unplug_devices() -> Result {
-    Status::check(import::UnplugDevices())
-}
-
-/// Was the removal of emulated devices of this kind requested for this boot?
-#[must_use]
-pub fn unplug_get_request(kind: u32) -> bool {
-    import::UnplugGetRequest(kind) != 0
 }

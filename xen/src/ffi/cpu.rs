@@ -128,6 +128,17 @@ impl Ports for XenPorts {
     }
 }
 
+/// The guest physical address of this process's page tables.
+pub(super) fn page_tables() -> u64 {
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    let value: u64;
+    // SAFETY: reads a register, at privilege level 0: only a notification of the kernel's calls it.
+    unsafe {
+        asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags));
+    }
+    value & ADDRESS
+}
+
 /// Is this privilege level 0?
 pub(super) fn kernel_mode() -> bool {
     let selector: u16;

@@ -6,19 +6,22 @@
 //! always succeeds: what could not be set up is logged and done without.
 
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use kexec::nt::log::{self, Level};
 use kexec::nt::sys::UNICODE_STRING;
-use kexec::nt::{Tag, Vec, WStr, cpu};
-use kexec::{Passive, Status};
+use kexec::nt::{Key, Tag, Vec, WStr, cpu};
+use kexec::{Passive, Status, wstr};
 use xenbus_interface::NtStatus;
 use xenbus_interface::xen::{Build, LogLevel};
 
 use super::cpu::{Processor, kernel_mode};
 use super::state::{self, Live, UNPLUG, VCPU_IDS};
+use super::{crash, nt, watch};
 use crate::detect::{self, Absent, Xen};
 use crate::physical::Mapped;
 use crate::registry::Settings;
+use crate::vcpu_info::{self, VcpuInfos};
 use crate::{acpi, unplug, vcpu, version};
 
 /// The PE entry point, which build tools demand. Its arguments mean nothing: the kernel does not call
@@ -54,11 +57,19 @@ unsafe extern "C" fn DllInitialize(registry_path: *const UNICODE_STRING) -> NtSt
 }
 
 /// Undoes `DllInitialize`. The kernel calls it when the last importer is gone.
+///
+/// In the reverse order: what calls into this image goes first, the log last.
 #[unsafe(no_mangle)]
 extern "C" fn DllUnload() -> NtStatus {
     if state::live().is_ok() {
         let calls = state::COUNTER.snapshot().total();
         kexec::info!("xen: unloading after {calls} hypercalls");
+        crash::stop();
+        watch::stop(Passive::assert());
+        if let Ok(live) = state::live() {
+            // A watchdog without anybody to pat it would end the domain.
+            state::WATCHDOG.stop(&live);
+        }
         log::set_sink(None);
         state::stop();
     }
@@ -73,34 +84,111 @@ fn find() -> Result<Xen, Absent> {
     detect::find(&Processor)
 }
 
-/// Sets up what the exports need.
+/// Sets up what the exports need. Each step that fails is logged and done without.
 fn load(xen: Xen, registry_path: WStr<'_>) {
     let passive = Passive::assert();
-    state::start(xen);
+    if state::live().is_ok() {
+        return;
+    }
+    state::start(xen, registry_path);
     log::set_sink(Some(sink));
     let Ok(live) = state::live() else {
         return;
     };
     let settings = Settings::load(passive, registry_path);
-    state::set_console_levels(settings.console_levels);
-    if unplug::present(&live.ports()) {
-        // The protocol of these ports begins with the magic: not before it was seen.
-        state::set_model_levels(settings.model_levels);
-    }
-    let Settings {
-        unplug_disks,
-        unplug_nics,
-        boot_emulated,
-        ..
-    } = settings;
-    UNPLUG.set(unplug_disks, unplug_nics, boot_emulated);
+    ports(live, &settings);
     banner(xen, live);
-    processors(xen, passive);
+    if settings.capture_prints {
+        watch::prints(passive);
+    }
+    memory();
+    state::UNIVERSAL_TIME.store(settings.universal_time, Ordering::Relaxed);
+    vcpu_infos(passive, &settings);
+    XEN_LEAVES.store(
+        u64::from(xen.base) << 32 | u64::from(xen.last),
+        Ordering::Release,
+    );
+    watch::processors(passive);
+    let (known, present) = (VCPU_IDS.count(), cpu::count());
+    kexec::info!("xen: {known} of {present} processors have a vcpu id");
+    crash::start(passive);
+    watch::images(passive);
+    watch::processes(passive);
+    unplug(&settings);
 }
 
-/// Lines of this image: to the debugger, and to the ports by level.
+/// Adds the ports to the log's sinks.
+fn ports(live: Live, settings: &Settings) {
+    const CONSOLE: u16 = 0xE9;
+    const MODEL: u16 = 0x12;
+    let added = state::add_port(settings.console_levels, CONSOLE).and_then(|_| {
+        if unplug::present(&live.ports()) {
+            // The protocol of these ports begins with the magic: not before it was seen.
+            state::add_port(settings.model_levels, MODEL)?;
+        }
+        Ok(())
+    });
+    if let Err(status) = added {
+        kexec::warn!("xen: no log port, {status}");
+    }
+}
+
+/// Latches the requests to unplug. In safe mode they are void: the emulated devices are in use.
+fn unplug(settings: &Settings) {
+    // SAFETY: a variable of the kernel's that does not change any more.
+    let safe_mode = unsafe { (&raw const nt::InitSafeBootMode).read() } > 0;
+    if safe_mode {
+        kexec::info!("xen: safe mode, nothing will be unplugged");
+    }
+    UNPLUG.set(
+        settings.unplug_disks && !safe_mode,
+        settings.unplug_nics && !safe_mode,
+        settings.boot_emulated,
+    );
+}
+
+/// Learns where memory ends.
+fn memory() {
+    // SAFETY: PASSIVE_LEVEL, as all of loading.
+    let ranges = unsafe { nt::MmGetPhysicalMemoryRanges() };
+    if ranges.is_null() {
+        return kexec::warn!("xen: the memory's size is unknown");
+    }
+    let mut highest = 0;
+    for index in 0.. {
+        // SAFETY: pairs of base and length, ended by one of zeros, which ends this loop.
+        let [base, length] = unsafe { ranges.add(index).read() };
+        if base == 0 && length == 0 {
+            break;
+        }
+        highest = highest.max(base.saturating_add(length).saturating_sub(1));
+    }
+    // SAFETY: the array is pool that the caller frees.
+    unsafe { kexec::nt::sys::ExFreePool(ranges.cast()) };
+    state::HIGHEST_ADDRESS.store(highest, Ordering::Relaxed);
+    kexec::debug!("xen: memory ends at {highest:#x}");
+}
+
+/// Makes or finds the pages for processors' own event state, if they are to have it.
+fn vcpu_infos(passive: Passive, settings: &Settings) {
+    if !vcpu_info::wanted(settings.register_vcpu_info, cpu::max_count()) {
+        return;
+    }
+    let opened = state::with_service(wstr!("\\Memory"), |path| {
+        let memory = Key::open_rw(passive, path)?;
+        state::box_vcpu_infos(VcpuInfos::open(&memory)?)
+    });
+    match opened {
+        Ok(infos) => {
+            kexec::info!("xen: {:?}", *infos);
+            state::set_vcpu_infos(Some(infos));
+        }
+        Err(status) => kexec::warn!("xen: processors keep the shared event state, {status}"),
+    }
+}
+
+/// Lines of this image.
 fn sink(level: Level, line: &str) {
-    log::print(line);
     state::write_line(LogLevel::from(level) as u32, line.as_bytes());
 }
 
@@ -119,29 +207,27 @@ fn banner(xen: Xen, live: Live) {
     }
 }
 
-/// Learns the vCPU id of every processor, on that processor.
-///
-/// Xen's own leaf is asked first; the MADT is read only if that has nothing to say.
-fn processors(xen: Xen, passive: Passive) {
-    let mut madt = None;
-    let result = cpu::on_each(passive, |index| {
-        let id = vcpu::id_from_xen(&Processor, xen).or_else(|| {
-            let table = madt.get_or_insert_with(read_madt).as_ref()?;
-            vcpu::id_from_madt(&Processor, table)
+/// Xen's leaves, first and last, for processors that come later.
+static XEN_LEAVES: AtomicU64 = AtomicU64::new(0);
+
+/// Sets one processor up, on that processor: its vCPU id, and its own event state if it is to have one.
+pub(super) fn processor(index: u32, passive: Passive) {
+    let leaves = XEN_LEAVES.load(Ordering::Acquire);
+    let (base, last) = ((leaves >> 32) as u32, leaves as u32);
+    let result = cpu::run_on(passive, index, || {
+        let id = vcpu::id_from_xen(&Processor, base, last).or_else(|| {
+            // Only on old hosts: the table is read again for each processor.
+            vcpu::id_from_madt(&Processor, &read_madt()?)
         });
-        let entered = id
-            .ok_or(Status::NOT_FOUND)
-            .and_then(|id| VCPU_IDS.set(index, id));
-        if let Err(status) = entered {
-            kexec::warn!("xen: processor {index} has no vcpu id, {status}");
-        }
-        Ok(())
+        VCPU_IDS.set(index, id.ok_or(Status::NOT_FOUND)?)?;
+        let (Ok(live), Some(infos)) = (state::live(), state::vcpu_infos()) else {
+            return Ok(());
+        };
+        infos.register(&live, index, VCPU_IDS.get(index)?, false)
     });
-    if let Err(status) = result {
-        kexec::warn!("xen: not every processor was reached, {status}");
+    if let Err(status) = result.and_then(|result| result) {
+        kexec::warn!("xen: processor {index} is not complete, {status}");
     }
-    let (known, present) = (VCPU_IDS.count(), cpu::count());
-    kexec::info!("xen: {known} of {present} processors have a vcpu id");
 }
 
 /// A copy of the MADT.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The exported functions: pointers in, pointers out, one call of the logic between.
+//! The exported hypercalls: pointers in, pointers out, one call of the logic between.
 //!
 //! The signatures are those of `xenbus_interface::xen`'s imports; both change together.
 //!
@@ -12,16 +12,16 @@ use core::slice;
 
 use kexec::{Result, Status};
 use xenbus_interface::NtStatus;
-use xenbus_interface::xen::{Build, Counters, GrantCopy, LOG_LINE_MAX};
+use xenbus_interface::xen::{Build, Counters, GrantCopy};
 
-use super::state::{self, COUNTER, UNPLUG, VCPU_IDS, live};
+use super::state::{COUNTER, live};
 use crate::{evtchn, grant, handshake, hvm, memory, sched, vcpu_op, version};
 
 /// Stores the value of a success, and returns the status of either.
 ///
 /// # Safety
 /// `out` is valid for a write.
-unsafe fn store<T>(out: *mut T, result: Result<T>) -> NtStatus {
+pub(super) unsafe fn store<T>(out: *mut T, result: Result<T>) -> NtStatus {
     let result = result.map(|value| {
         // SAFETY: by the contract.
         unsafe { out.write(value) };
@@ -411,49 +411,4 @@ unsafe extern "C" fn VcpuSetPeriodicTimer(vcpu_id: u32, period: *const i64) -> N
 #[unsafe(no_mangle)]
 extern "C" fn VcpuRegisterVcpuInfo(vcpu_id: u32, pfn: u64, offset: u32) -> NtStatus {
     Status::of(&live().and_then(|xen| vcpu_op::register_vcpu_info(&xen, vcpu_id, pfn, offset)))
-}
-
-/// Xen's number of a processor.
-///
-/// # Safety
-/// As the module says.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn SystemProcessorVcpuId(cpu: u32, vcpu_id: *mut u32) -> NtStatus {
-    let result = live().and_then(|_| VCPU_IDS.get(cpu));
-    // SAFETY: by the contract.
-    unsafe { store(vcpu_id, result) }
-}
-
-/// Takes a line for the log.
-///
-/// # Safety
-/// As the module says; `text` has `length` bytes.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn LogWrite(level: u32, text: *const u8, length: u32) {
-    let length = (length as usize).min(LOG_LINE_MAX);
-    // SAFETY: by the contract.
-    let line = unsafe { slice::from_raw_parts(text, length) };
-    state::write_line(level, line);
-}
-
-/// Unplugs emulated devices.
-#[unsafe(no_mangle)]
-extern "C" fn UnplugDevices() -> NtStatus {
-    let result = live().and_then(|xen| UNPLUG.devices(&xen.ports(), Build::CURRENT));
-    match &result {
-        Ok(done) => kexec::warn!(
-            "xen: unplug, protocol {}, disks {:#x}, nics {:#x}",
-            done.version,
-            done.disks,
-            done.nics
-        ),
-        Err(status) => kexec::warn!("xen: unplug, {status}"),
-    }
-    Status::of(&result.map(drop))
-}
-
-/// Was the removal of this kind requested?
-#[unsafe(no_mangle)]
-extern "C" fn UnplugGetRequest(kind: u32) -> u8 {
-    u8::from(live().is_ok() && UNPLUG.requested(kind))
 }
