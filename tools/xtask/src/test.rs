@@ -9,6 +9,7 @@ mod drivers;
 mod dump;
 mod faults;
 mod sample;
+mod xen;
 
 use std::time::Instant;
 
@@ -151,6 +152,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             children::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
             dump::steps(&mut suite, &kernel);
+            xen::steps(&mut suite, &kernel);
         }
         Err(error) => suite.step("build: the test kernel", || Err(error)),
     }

@@ -30,13 +30,21 @@ pub(crate) use kernel::test_kernel;
 use crate::{setup, util};
 
 /// Images of the package and the packages that they are made from. An importer comes after what it imports.
-pub(crate) const IMAGES: [&str; 5] = ["xen", "xenbus", "xenfilt", "xensample", "xenprobe"];
+pub(crate) const IMAGES: [&str; 6] = [
+    "xen",
+    "xenbus",
+    "xenfilt",
+    "xensample",
+    "xenprobe",
+    "xentest",
+];
 
 /// Folder of the package that an image is made from.
 fn package_dir(name: &str) -> PathBuf {
     util::root().join(match name {
         "xensample" => "tools/xensample",
         "xenprobe" => "tools/xenprobe",
+        "xentest" => "tools/xentest",
         _ => name,
     })
 }
