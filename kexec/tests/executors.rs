@@ -494,3 +494,18 @@ fn a_cancelled_wait_leaves_no_waker_behind_in_what_it_waited_for() {
         drop((notify, channel, value, event, sender, group, member));
     });
 }
+
+#[test]
+fn a_task_in_static_storage_needs_no_pool() {
+    static ROOM: task::TaskStorage<256> = task::TaskStorage::new();
+    stopped(|session, executor| {
+        session.fail_alloc(Some(0));
+        let handle = executor
+            .spawn_stored(&ROOM, None, task!("stored"), async { 7 })
+            .expect("no pool is needed");
+        assert!(session.fail_pending());
+        session.fail_alloc(None);
+        assert_eq!(block_on(Passive::assert(), handle), Ok(Ok(7)));
+    });
+    assert!(ROOM.is_free());
+}

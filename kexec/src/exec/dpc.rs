@@ -7,19 +7,22 @@
 
 use core::alloc::Layout;
 use core::fmt;
-use core::future::Future;
+use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 
 use super::support;
-use super::{Budget, Core, DriveError, Driven, TaskState};
+use super::{Budget, DriveError, Driven, Executor};
 use crate::irql::Raised;
 use crate::nt::{Arc, RawTimerDpc, Tag, sys};
-use crate::task::{Group, JoinHandle, Site, SpawnError};
-use crate::timer::{Interval, Sleep, Timeout, Timers};
-use crate::{Duration, Instant, Passive, Platform, Result};
+use crate::task::Group;
+use crate::{Passive, Platform, Result};
 
-struct DpcPlatform {
+/// The platform of [`DpcExecutor`].
+///
+/// # IRQL
+/// As the trait says.
+pub struct DpcPlatform {
     dpc: RawTimerDpc,
     tag: Tag,
 }
@@ -53,10 +56,7 @@ unsafe impl Platform for DpcPlatform {
 /// # IRQL
 /// Spawn, drive: <= DISPATCH_LEVEL. Waking its tasks: any. Making, stopping: PASSIVE_LEVEL.
 pub struct DpcExecutor {
-    core: Core<DpcPlatform>,
-    timers: Timers,
-    tag: Tag,
-    stopped: AtomicBool,
+    inner: Executor<DpcPlatform>,
 }
 
 unsafe extern "C" fn activate(
@@ -81,10 +81,7 @@ impl DpcExecutor {
             tag,
         };
         let executor = Self {
-            core: Core::new(platform),
-            timers: Timers::uninit(),
-            tag,
-            stopped: AtomicBool::new(true),
+            inner: Executor::new(platform, tag),
         };
         let executor = Arc::try_new(tag, executor)?;
         let context = core::ptr::from_ref::<Self>(&executor).cast_mut().cast();
@@ -98,52 +95,6 @@ impl DpcExecutor {
         unsafe { executor.timers.init() };
         executor.stopped.store(false, Ordering::Release);
         Ok(executor)
-    }
-
-    /// Spawns `future`.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    pub fn spawn<S, F>(
-        &self,
-        site: S,
-        future: F,
-    ) -> core::result::Result<JoinHandle<F::Output>, SpawnError<F>>
-    where
-        S: Site,
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        // SAFETY: in pool, and not dropped before `stop` has seen `is_empty`.
-        unsafe { self.core.spawn(site, None, future) }
-    }
-
-    /// Spawns `future` in `group`, a group of this executor.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    pub fn spawn_in<S, F>(
-        &self,
-        group: &Arc<Group>,
-        site: S,
-        future: F,
-    ) -> core::result::Result<JoinHandle<F::Output>, SpawnError<F>>
-    where
-        S: Site,
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        // SAFETY: as in `spawn`.
-        unsafe { self.core.spawn(site, Some(group), future) }
-    }
-
-    /// A group for tasks of this executor.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    pub fn group(&self, name: &'static str) -> Result<Arc<Group>> {
-        // SAFETY: in pool, and not dropped before its tasks are gone.
-        Arc::try_new(self.tag, unsafe { self.core.group(name) })
     }
 
     /// Runs ready tasks and due timers on the caller at DISPATCH_LEVEL, at most `limit` polls.
@@ -173,31 +124,6 @@ impl DpcExecutor {
         Ok(())
     }
 
-    /// The executor's timers.
-    pub fn timers(&self) -> &Timers {
-        &self.timers
-    }
-
-    /// Waits for `span`; see [`Timers::sleep`].
-    pub fn sleep(&self, span: Duration) -> Sleep<'_> {
-        self.timers.sleep(span)
-    }
-
-    /// Waits until `deadline`; see [`Timers::sleep_until`].
-    pub fn sleep_until(&self, deadline: Instant) -> Sleep<'_> {
-        self.timers.sleep_until(deadline)
-    }
-
-    /// Bounds `future` in time; see [`Timers::timeout`].
-    pub fn timeout<F: Future>(&self, span: Duration, future: F) -> Timeout<'_, F> {
-        self.timers.timeout(span, future)
-    }
-
-    /// A periodic tick; see [`Timers::interval`].
-    pub fn interval(&self, period: Duration) -> Interval<'_> {
-        self.timers.interval(period)
-    }
-
     /// Refuses new tasks, cancels and drains all there are, waits until no waker or handle is left, flushes timer and DPC.
     ///
     /// A reference that does not go within the bound is a leak: a bug check after one log line per task.
@@ -215,28 +141,12 @@ impl DpcExecutor {
         self.timers.stop(level);
         self.core.platform().dpc.stop(level);
     }
+}
 
-    /// Calls `show` for every live task; see [`Core::for_each_task`].
-    ///
-    /// # IRQL
-    /// Any.
-    pub fn for_each_task(&self, show: impl FnMut(TaskState)) {
-        self.core.for_each_task(show);
-    }
-
-    /// Task blocks not yet freed.
-    ///
-    /// # IRQL
-    /// Any.
-    #[must_use]
-    pub fn blocks(&self) -> usize {
-        self.core.blocks()
-    }
-
-    /// The address of the core, the start for [`crate::exec::layout`] in a memory image.
-    #[must_use]
-    pub fn core_address(&self) -> usize {
-        core::ptr::from_ref(&self.core).addr()
+impl Deref for DpcExecutor {
+    type Target = Executor<DpcPlatform>;
+    fn deref(&self) -> &Executor<DpcPlatform> {
+        &self.inner
     }
 }
 

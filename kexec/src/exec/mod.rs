@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Executors: the platform-free [`Core`], and its two NT back ends.
 
+mod common;
 mod core_exec;
 #[cfg(all(test, not(loom)))]
 mod cost_tests;
@@ -21,10 +22,11 @@ mod support;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 
+pub use common::Executor;
 pub use core_exec::{Core, layout};
-pub use dpc::DpcExecutor;
+pub use dpc::{DpcExecutor, DpcPlatform};
 pub use outcome::{Budget, DriveError, Driven, Outcome, TaskState};
-pub use passive::PassiveExecutor;
+pub use passive::{PassiveExecutor, PassivePlatform};
 
 pub(crate) use core_exec::CoreHead;
 

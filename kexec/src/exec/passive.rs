@@ -8,24 +8,26 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::future::Future;
+use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::support;
-use super::{Budget, Core, Outcome, TaskState};
+use super::{Budget, Executor, Outcome};
 use crate::irql;
 use crate::nt::{Arc, DeviceRef, EventKind, RawEvent, RawTimerDpc, RawWorkItem, Tag, Thread, sys};
-use crate::task::{Group, JoinHandle, Site, SpawnError};
-use crate::timer::{Interval, Sleep, Timeout, Timers};
-use crate::{Duration, Instant, Passive, Platform, Result};
+use crate::{Passive, Platform, Result};
 
 enum Host {
     WorkItem(RawWorkItem),
     Thread { wanted: RawEvent, end: AtomicBool },
 }
 
-struct PassivePlatform {
+/// The platform of [`PassiveExecutor`].
+///
+/// # IRQL
+/// As the trait says.
+pub struct PassivePlatform {
     host: Host,
     /// For pends above DISPATCH_LEVEL.
     dpc: RawTimerDpc,
@@ -80,11 +82,8 @@ unsafe impl Platform for PassivePlatform {
 /// # IRQL
 /// Spawn: <= DISPATCH_LEVEL. Waking its tasks: any. Making, stopping: PASSIVE_LEVEL.
 pub struct PassiveExecutor {
-    core: Core<PassivePlatform>,
-    timers: Timers,
+    inner: Executor<PassivePlatform>,
     thread: UnsafeCell<Option<Thread>>,
-    tag: Tag,
-    stopped: AtomicBool,
 }
 
 // SAFETY: `thread` is written by `try_new_thread` before the value is shared and taken by the one call of `stop` that gets there.
@@ -118,11 +117,8 @@ impl PassiveExecutor {
             tag,
         };
         let executor = Self {
-            core: Core::new(platform),
-            timers: Timers::uninit(),
+            inner: Executor::new(platform, tag),
             thread: UnsafeCell::new(None),
-            tag,
-            stopped: AtomicBool::new(true),
         };
         let executor = Arc::try_new(tag, executor)?;
         // SAFETY: in pool, so it does not move; the context lives until `stop`.
@@ -186,77 +182,6 @@ impl PassiveExecutor {
         }
     }
 
-    /// Spawns `future`.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    pub fn spawn<S, F>(
-        &self,
-        site: S,
-        future: F,
-    ) -> core::result::Result<JoinHandle<F::Output>, SpawnError<F>>
-    where
-        S: Site,
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        // SAFETY: in pool, and not dropped before `stop` has seen `is_empty`.
-        unsafe { self.core.spawn(site, None, future) }
-    }
-
-    /// Spawns `future` in `group`, a group of this executor.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    pub fn spawn_in<S, F>(
-        &self,
-        group: &Arc<Group>,
-        site: S,
-        future: F,
-    ) -> core::result::Result<JoinHandle<F::Output>, SpawnError<F>>
-    where
-        S: Site,
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        // SAFETY: as in `spawn`.
-        unsafe { self.core.spawn(site, Some(group), future) }
-    }
-
-    /// A group for tasks of this executor.
-    ///
-    /// # IRQL
-    /// <= DISPATCH_LEVEL.
-    pub fn group(&self, name: &'static str) -> Result<Arc<Group>> {
-        // SAFETY: in pool, and not dropped before its tasks are gone.
-        Arc::try_new(self.tag, unsafe { self.core.group(name) })
-    }
-
-    /// The executor's timers.
-    pub fn timers(&self) -> &Timers {
-        &self.timers
-    }
-
-    /// Waits for `span`; see [`Timers::sleep`].
-    pub fn sleep(&self, span: Duration) -> Sleep<'_> {
-        self.timers.sleep(span)
-    }
-
-    /// Waits until `deadline`; see [`Timers::sleep_until`].
-    pub fn sleep_until(&self, deadline: Instant) -> Sleep<'_> {
-        self.timers.sleep_until(deadline)
-    }
-
-    /// Bounds `future` in time; see [`Timers::timeout`].
-    pub fn timeout<F: Future>(&self, span: Duration, future: F) -> Timeout<'_, F> {
-        self.timers.timeout(span, future)
-    }
-
-    /// A periodic tick; see [`Timers::interval`].
-    pub fn interval(&self, period: Duration) -> Interval<'_> {
-        self.timers.interval(period)
-    }
-
     /// Refuses new tasks, cancels and drains all there are, waits until no waker or handle is left, then ends the thread or waits
     /// for the work item, and flushes timer and DPC. Not from a task of this executor.
     ///
@@ -282,28 +207,12 @@ impl PassiveExecutor {
             }
         }
     }
+}
 
-    /// Calls `show` for every live task; see [`Core::for_each_task`].
-    ///
-    /// # IRQL
-    /// Any.
-    pub fn for_each_task(&self, show: impl FnMut(TaskState)) {
-        self.core.for_each_task(show);
-    }
-
-    /// Task blocks not yet freed.
-    ///
-    /// # IRQL
-    /// Any.
-    #[must_use]
-    pub fn blocks(&self) -> usize {
-        self.core.blocks()
-    }
-
-    /// The address of the core, the start for [`crate::exec::layout`] in a memory image.
-    #[must_use]
-    pub fn core_address(&self) -> usize {
-        core::ptr::from_ref(&self.core).addr()
+impl Deref for PassiveExecutor {
+    type Target = Executor<PassivePlatform>;
+    fn deref(&self) -> &Executor<PassivePlatform> {
+        &self.inner
     }
 }
 
