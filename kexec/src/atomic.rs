@@ -91,8 +91,13 @@ mod counted {
     counted!(AtomicPtr<T>, *mut T, swap);
 }
 
+#[cfg(not(loom))]
+pub(crate) use AtomicWaker as WakerSlot;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use atomic_waker::AtomicWaker;
+/// The waker of a primitive that is made in constants: no step of loom's.
+#[cfg(loom)]
+pub(crate) use atomic_waker::AtomicWaker as WakerSlot;
 #[cfg(any(loom, shuttle))]
 pub(crate) use modelled::{AtomicWaker, LockWord};
 
@@ -110,33 +115,35 @@ mod modelled {
     use super::{AtomicBool, AtomicUsize, Ordering};
 
     /// The crate's atomic waker with each operation made a step that a schedule can put others before; it synchronises as the
-    /// real one does, by a read-modify-write. The scheduler's atomic is made on first use: it cannot be made in constants.
+    /// real one does, by a read-modify-write.
     #[derive(Debug, Default)]
-    pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker, OnceLock<AtomicUsize>);
+    pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker, AtomicUsize);
 
     impl AtomicWaker {
+        #[cfg(shuttle)]
         pub(crate) const fn new() -> Self {
-            Self(atomic_waker::AtomicWaker::new(), OnceLock::new())
+            Self(atomic_waker::AtomicWaker::new(), AtomicUsize::new(0))
         }
-        fn step(&self) {
-            let word = self.1.get_or_init(|| AtomicUsize::new(0));
-            word.fetch_add(1, Ordering::AcqRel);
+        #[cfg(loom)]
+        pub(crate) fn new() -> Self {
+            Self(atomic_waker::AtomicWaker::new(), AtomicUsize::new(0))
         }
         pub(crate) fn register(&self, waker: &Waker) {
-            self.step();
+            self.1.fetch_add(1, Ordering::AcqRel);
             self.0.register(waker);
         }
         pub(crate) fn wake(&self) {
-            self.step();
+            self.1.fetch_add(1, Ordering::AcqRel);
             self.0.wake();
         }
         pub(crate) fn take(&self) -> Option<Waker> {
-            self.step();
+            self.1.fetch_add(1, Ordering::AcqRel);
             self.0.take()
         }
     }
 
-    /// The word of a spin lock. Schedulers run their threads one at a time in one host thread, so there is no IRQL to raise.
+    /// The word of a spin lock. Schedulers run their threads one at a time in one host thread, so there is no IRQL to raise. The
+    /// atomic is made on first use, because loom's cannot be made in constants: a model takes the lock before it starts threads.
     pub(crate) struct LockWord(OnceLock<AtomicBool>);
 
     impl LockWord {

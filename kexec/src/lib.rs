@@ -11,6 +11,8 @@ pub mod exec;
 pub mod irql;
 pub mod nt;
 pub mod platform;
+#[cfg(doctest)]
+mod rules;
 pub mod status;
 pub mod sync;
 pub mod task;

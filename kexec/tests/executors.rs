@@ -509,3 +509,73 @@ fn a_task_in_static_storage_needs_no_pool() {
     });
     assert!(ROOM.is_free());
 }
+
+#[test]
+fn a_passive_token_cannot_be_made_at_dispatch_level() {
+    let made = stopped(|_, executor| {
+        let handle = executor
+            .spawn(task!("tokens"), async {
+                (Passive::here().is_some(), kexec::Apc::here().is_some())
+            })
+            .expect("spawn");
+        block_on(Passive::assert(), handle).expect("memory")
+    });
+    assert_eq!(made, Ok((false, false)));
+    let asserted = std::panic::catch_unwind(|| {
+        let _session = fake::boot();
+        let old = fake_raise(2);
+        let _token = Passive::assert();
+        fake_lower(old);
+    });
+    assert!(message(asserted).contains("PASSIVE_LEVEL needed"));
+}
+
+#[test]
+fn wakers_are_called_and_dropped_outside_locks() {
+    /// Takes the lock of what it waits for whenever it is woken or dropped: twice by one processor is a broken rule of the fake
+    /// kernel.
+    struct Nosy(Box<dyn Fn() + Send + Sync>);
+    impl std::task::Wake for Nosy {
+        fn wake(self: std::sync::Arc<Self>) {
+            (self.0)();
+        }
+    }
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    fn polled_by_two(
+        wait: &mut std::pin::Pin<&mut impl Future>,
+        look: impl Fn() + Send + Sync + Clone + 'static,
+    ) {
+        for _ in 0..2 {
+            let waker = Waker::from(std::sync::Arc::new(Nosy(Box::new(look.clone()))));
+            let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+    }
+    stopped(|session, executor| {
+        let shared = executor.clone();
+        let look = move || {
+            let _ = shared.timers().next_deadline();
+        };
+        let mut sleep = std::pin::pin!(executor.sleep(Duration::from_millis(1)));
+        polled_by_two(&mut sleep, look.clone());
+        session.advance(Duration::from_millis(1));
+        {
+            let mut dropped = std::pin::pin!(executor.sleep(Duration::from_millis(1)));
+            polled_by_two(&mut dropped, look);
+        }
+        let event = Arc::try_new(TAG, Event::new(Reset::Manual, false)).expect("memory");
+        let shared = event.clone();
+        let look = move || shared.reset();
+        {
+            let mut dropped = std::pin::pin!(event.wait());
+            polled_by_two(&mut dropped, look.clone());
+        }
+        let mut wait = std::pin::pin!(event.wait());
+        polled_by_two(&mut wait, look);
+        event.set();
+    });
+}

@@ -98,7 +98,8 @@ impl CoreHead {
 
     /// Makes the runner look at every live task's group.
     pub(crate) fn sweep(&self) {
-        self.swept.store(true, Ordering::SeqCst);
+        // A read-modify-write, so that it comes after whatever the runner has swept before.
+        self.swept.swap(true, Ordering::SeqCst);
         if self.queue.kick() {
             // SAFETY: as in `push`.
             unsafe { (self.pend)(self) };
@@ -429,7 +430,8 @@ impl<P: Platform> Core<P> {
     /// Any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.head.blocks.load(Ordering::SeqCst) == 0
+        // A read-modify-write, as that of `spawn`: the later of the two sees what came before the other.
+        self.head.blocks.fetch_add(0, Ordering::SeqCst) == 0
             && self.head.inflight.load(Ordering::Acquire) == 0
             && self.head.queue.is_idle()
     }

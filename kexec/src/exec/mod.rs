@@ -3,7 +3,7 @@
 
 mod common;
 mod core_exec;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod cost_tests;
 mod dpc;
 #[cfg(all(test, shuttle))]
@@ -11,6 +11,8 @@ mod explore;
 mod live;
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg(all(test, loom))]
+mod loom_timers;
 #[cfg(all(test, any(loom, shuttle)))]
 #[cfg_attr(shuttle, expect(dead_code, reason = "the machine is the models'"))]
 mod model;
@@ -19,6 +21,8 @@ mod passive;
 mod queue;
 mod spawn;
 mod support;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod table_tests;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 

@@ -11,7 +11,7 @@
 use core::alloc::Layout;
 use core::future::{Future, poll_fn};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
@@ -22,14 +22,23 @@ use loom::thread;
 use shuttle::thread;
 
 use super::{Budget, Core};
-use crate::task::JoinHandle;
-use crate::{Platform, task};
+use crate::task::{Group, JoinHandle, SpawnError};
+use crate::{Platform, nt, task};
 
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) pends: AtomicUsize,
     pub(super) live: AtomicUsize,
+    /// Set when the core was found empty: from then on nobody may touch it.
+    pub(super) ended: AtomicBool,
     freed: Mutex<Vec<(usize, Layout)>>,
+}
+
+impl Model {
+    fn check_alive(&self) {
+        let ended = self.ended.load(Ordering::SeqCst);
+        assert!(!ended, "the core was used after it was found empty");
+    }
 }
 
 impl Drop for Model {
@@ -48,11 +57,13 @@ std::thread_local! {
 // SAFETY: the system allocator aligns to 16 on request; `pend` only counts; threads have their own runner variable.
 unsafe impl Platform for Model {
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.check_alive();
         self.live.fetch_add(1, Ordering::SeqCst);
         // SAFETY: a task's layout is not empty.
         NonNull::new(unsafe { std::alloc::alloc(layout) })
     }
     unsafe fn free(&self, block: NonNull<u8>, layout: Layout) {
+        self.check_alive();
         self.live.fetch_sub(1, Ordering::SeqCst);
         let mut freed = self.freed.lock().expect("lock");
         let address = block.as_ptr().addr();
@@ -65,6 +76,7 @@ unsafe impl Platform for Model {
         freed.push((address, layout));
     }
     fn pend(&self) {
+        self.check_alive();
         self.pends.fetch_add(1, Ordering::SeqCst);
     }
     fn runner(&self) -> usize {
@@ -85,12 +97,34 @@ impl Machine {
         Arc::new(Self(Core::new(Model::default())))
     }
 
+    pub(super) fn try_spawn<F: Future<Output: Send> + Send + 'static>(
+        &self,
+        future: F,
+    ) -> Result<JoinHandle<F::Output>, SpawnError<F>> {
+        // SAFETY: in an Arc, and `finish` checks that it is empty.
+        unsafe { self.0.spawn(task!("model"), None, future) }
+    }
+
     pub(super) fn spawn<F: Future<Output: Send> + Send + 'static>(
         &self,
         future: F,
     ) -> JoinHandle<F::Output> {
+        self.try_spawn(future).expect("spawn")
+    }
+
+    pub(super) fn group(&self) -> nt::Arc<Group> {
         // SAFETY: in an Arc, and `finish` checks that it is empty.
-        unsafe { self.0.spawn(task!("model"), None, future) }.expect("spawn")
+        let group = unsafe { self.0.group("model") };
+        nt::Arc::try_new(nt::Tag(*b"Modl"), group).expect("memory")
+    }
+
+    pub(super) fn try_spawn_in<F: Future<Output: Send> + Send + 'static>(
+        &self,
+        group: &nt::Arc<Group>,
+        future: F,
+    ) -> Result<JoinHandle<F::Output>, SpawnError<F>> {
+        // SAFETY: in an Arc, and `finish` checks that it is empty.
+        unsafe { self.0.spawn(task!("model"), Some(group), future) }
     }
 
     /// What a back end does: runs once for each pend.

@@ -95,9 +95,6 @@ impl Probe {
     fn forget(&self) {
         *self.waker.lock().expect("lock") = None;
     }
-    fn polls(&self) -> usize {
-        self.polls.load(Ordering::SeqCst)
-    }
 }
 
 // A header is at most 96 bytes.
@@ -205,100 +202,6 @@ fn a_task_that_wakes_itself_lets_the_others_run_first() {
     rig.run();
     assert_eq!(*trace.lock().expect("lock"), "abcabcabc");
     drop(handles);
-}
-
-/// Every state of a task against every event; the table says what must be seen after the next run.
-#[test]
-fn table_of_task_states_and_events() {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum State {
-        New,
-        Parked,
-        Scheduled,
-        Complete,
-    }
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Event {
-        Wake,
-        WakeTwice,
-        Abort,
-        WakeThenAbort,
-        AbortThenWake,
-        Detach,
-        DropHandle,
-        DropWaker,
-        None,
-    }
-    use Event::*;
-    use State::*;
-    for state in [New, Parked, Scheduled, Complete] {
-        for event in [
-            Wake,
-            WakeTwice,
-            Abort,
-            WakeThenAbort,
-            AbortThenWake,
-            Detach,
-            DropHandle,
-            DropWaker,
-            None,
-        ] {
-            let rig = Rig::new();
-            let probe = Probe::default();
-            let mut handle = Some(rig.spawn(probe.future()));
-            if state != New {
-                rig.run();
-            }
-            match state {
-                Scheduled => probe.waker().wake(),
-                Complete => {
-                    probe.done.store(true, Ordering::SeqCst);
-                    probe.waker().wake();
-                    rig.run();
-                }
-                New | Parked => {}
-            }
-            let before = probe.polls();
-            let waker = probe.waker.lock().expect("lock").clone();
-            let wake = || waker.iter().for_each(Waker::wake_by_ref);
-            match event {
-                Wake => wake(),
-                WakeTwice => (wake(), wake()).1,
-                Abort => handle.as_ref().expect("handle").abort(),
-                WakeThenAbort => (wake(), handle.as_ref().expect("handle").abort()).1,
-                AbortThenWake => (handle.as_ref().expect("handle").abort(), wake()).1,
-                Detach => handle.take().expect("handle").detach(),
-                DropHandle => drop(handle.take()),
-                DropWaker => probe.forget(),
-                None => {}
-            }
-            rig.run();
-            let aborts = matches!(event, Abort | WakeThenAbort | AbortThenWake | DropHandle);
-            let polls = match (state, event) {
-                (Complete, _) => 0,
-                _ if aborts => 0,
-                (New | Scheduled, _) | (Parked, Wake | WakeTwice) => 1,
-                (Parked, _) => 0,
-            };
-            assert_eq!(probe.polls() - before, polls, "{state:?} {event:?}: polls");
-            let gone = aborts || state == Complete;
-            assert_eq!(
-                probe.dropped.load(Ordering::SeqCst),
-                gone,
-                "{state:?} {event:?}: future dropped"
-            );
-            if let Some(handle) = &mut handle {
-                let expected = match (state, aborts) {
-                    (Complete, _) => Poll::Ready(Ok(7)),
-                    (_, true) => Poll::Ready(Err(Aborted)),
-                    _ => Poll::Pending,
-                };
-                assert_eq!(poll(handle), expected, "{state:?} {event:?}: join");
-            }
-            drop((handle, waker));
-            probe.forget();
-        }
-    }
 }
 
 #[test]

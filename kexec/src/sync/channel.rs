@@ -5,7 +5,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 
 use super::Leave;
-use crate::atomic::AtomicWaker;
+use crate::atomic::WakerSlot;
 use heapless::Deque;
 
 use super::waiters::Waiters;
@@ -22,7 +22,7 @@ pub struct Full<T>(pub T);
 pub struct Channel<T, const N: usize> {
     queue: SpinLock<Deque<T, N>>,
     room: Waiters,
-    waker: AtomicWaker,
+    waker: WakerSlot,
 }
 
 impl<T: Send, const N: usize> Channel<T, N> {
@@ -32,7 +32,7 @@ impl<T: Send, const N: usize> Channel<T, N> {
         Self {
             queue: SpinLock::new(Deque::new()),
             room: Waiters::new(N, N),
-            waker: AtomicWaker::new(),
+            waker: WakerSlot::new(),
         }
     }
 

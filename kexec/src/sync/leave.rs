@@ -4,13 +4,13 @@
 //! A waker counts as a reference to its task. Left in a slot that lives on, it would keep the block of a cancelled task, and with
 //! it the task's executor from stopping.
 
-use crate::atomic::AtomicWaker;
+use crate::atomic::WakerSlot;
 
 /// Empties the slot when dropped, unless the wait is [`done`](Self::done).
-pub(crate) struct Leave<'a>(&'a AtomicWaker);
+pub(crate) struct Leave<'a>(&'a WakerSlot);
 
 impl<'a> Leave<'a> {
-    pub(crate) fn new(slot: &'a AtomicWaker) -> Self {
+    pub(crate) fn new(slot: &'a WakerSlot) -> Self {
         Self(slot)
     }
 

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 
 use super::Leave;
-use crate::atomic::AtomicWaker;
+use crate::atomic::WakerSlot;
 
 /// One permit and one waiter: the way an interrupt or another task says "look again".
 ///
@@ -15,7 +15,7 @@ use crate::atomic::AtomicWaker;
 #[derive(Debug, Default)]
 pub struct Notify {
     permit: AtomicBool,
-    waker: AtomicWaker,
+    waker: WakerSlot,
 }
 
 impl Notify {
@@ -27,7 +27,7 @@ impl Notify {
     pub const fn new() -> Self {
         Self {
             permit: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
+            waker: WakerSlot::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use crate::atomic::AtomicWaker;
+use crate::atomic::WakerSlot;
 use crate::nt::{Arc, SpinLock, Tag};
 use crate::status::{Result, Status};
 
@@ -29,7 +29,7 @@ enum Slot<T> {
 
 struct Shared<T> {
     slot: SpinLock<Slot<T>>,
-    waker: AtomicWaker,
+    waker: WakerSlot,
 }
 
 /// The end that gives the value. Dropping it tells the receiver.
@@ -50,7 +50,7 @@ pub fn try_new<T: Send + 'static>(tag: Tag) -> Result<(Sender<T>, Receiver<T>)> 
         tag,
         Shared {
             slot: SpinLock::new(Slot::Waiting),
-            waker: AtomicWaker::new(),
+            waker: WakerSlot::new(),
         },
     )?;
     Ok((Sender(shared.clone()), Receiver(shared)))

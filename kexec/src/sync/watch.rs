@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 
 use super::Leave;
-use crate::atomic::AtomicWaker;
+use crate::atomic::WakerSlot;
 
 /// A 32-bit value with a version. One task waits; others set it at any IRQL. Values that nobody looked at in time are skipped,
 /// the last one never is.
@@ -14,7 +14,7 @@ use crate::atomic::AtomicWaker;
 pub struct WatchValue {
     /// Version in the upper half, value in the lower.
     word: AtomicU64,
-    waker: AtomicWaker,
+    waker: WakerSlot,
 }
 
 impl WatchValue {
@@ -26,7 +26,7 @@ impl WatchValue {
     pub const fn new(value: u32) -> Self {
         Self {
             word: AtomicU64::new(value as u64),
-            waker: AtomicWaker::new(),
+            waker: WakerSlot::new(),
         }
     }
 

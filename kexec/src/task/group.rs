@@ -61,8 +61,9 @@ impl Group {
     /// Any.
     pub fn cancel(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // Counted first in `enter`, so either the newcomer sees the flag or we see the newcomer.
-        if self.tasks.load(Ordering::SeqCst) != 0 {
+        // Counted first in `enter`, so either the newcomer sees the flag or we see the newcomer: both touch the count by a
+        // read-modify-write, and the later of the two sees what came before the other.
+        if self.tasks.fetch_add(0, Ordering::SeqCst) != 0 {
             // SAFETY: a group with tasks keeps the executor from ending.
             unsafe { &*self.core }.sweep();
         }

@@ -8,6 +8,7 @@ mod build;
 mod dump;
 mod fuzz;
 mod headers;
+mod mutants;
 mod package;
 mod run;
 mod setup;
@@ -50,6 +51,10 @@ enum Command {
     Headers(headers::Args),
     /// Drive the parsers and rings with bytes that a fuzzer makes up
     Fuzz(fuzz::Args),
+    /// Show that kexec's models and tests notice every mutant
+    Mutants(mutants::Args),
+    /// Run kexec's small bus under random schedules
+    Explore(mutants::ExploreArgs),
 }
 
 fn main() -> ExitCode {
@@ -76,5 +81,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Dump(args) => dump::main(&args),
         Command::Headers(args) => headers::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
+        Command::Mutants(args) => mutants::main(&args),
+        Command::Explore(args) => mutants::explore(&args),
     }
 }

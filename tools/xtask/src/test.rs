@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::build::{self, Flavor};
 use crate::run::progress;
 use crate::setup::{self, Purpose};
-use crate::{package, util, wine};
+use crate::{mutants, package, util, wine};
 
 /// Time of the fuzzer, for all targets together.
 const FUZZ_SECONDS: u64 = 22;
@@ -88,21 +88,13 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     suite.step("host: image checks against images that must fail", || {
         cargo(&["test", "--quiet", "--package", "xtask", "--", "--ignored"])
     });
-    suite.step("host: kexec under loom", || {
-        let mut command = std::process::Command::new(env!("CARGO"));
-        command
-            .args(["test", "--quiet", "--package", "kexec", "--lib", "loom"])
-            .current_dir(util::root());
-        command
-            .env("RUSTFLAGS", "--cfg loom")
-            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
-        // Other flags make other artefacts: kept apart, so that neither build undoes the other.
-        util::run(
-            command
-                .arg("--target-dir")
-                .arg(util::target_dir().join("loom")),
-        )
-        .map(drop)
+    suite.step("host: kexec under loom", mutants::models);
+    suite.step(
+        "host: kexec under the address sanitizer",
+        mutants::address_sanitizer,
+    );
+    suite.step("host: kexec under random schedules", || {
+        mutants::explore(&mutants::ExploreArgs::SHORT)
     });
     suite.step("host: fuzz every target for a short while", || {
         crate::fuzz::short(FUZZ_SECONDS)
