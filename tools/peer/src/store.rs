@@ -18,6 +18,7 @@ const SOCKET: &str = "/run/xenstored/socket";
 enum Op {
     Directory = 1,
     Read = 2,
+    GetPerms = 3,
     Watch = 4,
     Unwatch = 5,
     TransactionStart = 6,
@@ -196,6 +197,13 @@ impl<S: Bounded> Store<S> {
             .filter(|n| !n.is_empty())
             .map(|n| String::from_utf8_lossy(n).into_owned())
             .collect())
+    }
+
+    /// The permissions, each in xenstore's form; the owner's first.
+    pub(crate) fn perms(&mut self, path: &str) -> Answer<Vec<String>> {
+        let perms = self.call(Op::GetPerms, 0, &[path.as_bytes(), b"\0"])?;
+        let perms = perms.split(|b| *b == 0).filter(|perm| !perm.is_empty());
+        Ok(perms.map(|p| String::from_utf8_lossy(p).into()).collect())
     }
 
     /// Sets the permissions, each in xenstore's form such as `n5`; the first names the owner.

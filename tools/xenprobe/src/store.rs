@@ -3,12 +3,17 @@
 
 use kexec::Status;
 
-use crate::probe::{Outcome, Probe, ensure, run, text};
+use xenbus_interface::store::{self, Permission};
+
+use crate::probe::{Outcome, Probe, Why, ensure, run, text};
 
 pub(crate) async fn tests(probe: &Probe) {
     run!(probe, store_reads_what_it_wrote);
     run!(probe, store_of_a_missing_key_says_so);
     run!(probe, store_sees_what_dom0_writes);
+    run!(probe, store_lists_directories_of_any_length);
+    run!(probe, store_permissions_are_read_back);
+    run!(probe, store_counts_with_dom0_and_loses_nothing);
 }
 
 async fn store_reads_what_it_wrote(probe: &Probe) -> Outcome {
@@ -40,5 +45,79 @@ async fn store_sees_what_dom0_writes(probe: &Probe) -> Outcome {
     let value = probe.store.read("data/probe/poke").await?;
     ensure!(value.number()? == 7, "dom0's value");
     probe.store.remove("data/probe/poke").await?;
+    Ok(())
+}
+
+async fn store_lists_directories_of_any_length(probe: &Probe) -> Outcome {
+    let question = text(format_args!("store fill data/probe/many 700"));
+    probe.ask(question?).await?;
+    let names = probe.store.directory("data/probe/many").await?;
+    ensure!(names.iter().count() == 700, "700 names");
+    ensure!(
+        names.iter().all(|name| name.starts_with("child-")),
+        "whole names"
+    );
+    probe.store.remove("data/probe/many").await?;
+    Ok(())
+}
+
+async fn store_permissions_are_read_back(probe: &Probe) -> Outcome {
+    let path = "data/probe/store/permissions";
+    probe.store.write(path, "x").await?;
+    let before = probe.store.permissions(path).await?;
+    let Some(owner) = before.iter().next() else {
+        return Err(Why::Wanted("an owner"));
+    };
+    let set = [
+        Permission {
+            domain: owner.domain,
+            mask: store::PERM_READ,
+        },
+        Permission {
+            domain: 0,
+            mask: store::PERM_READ | store::PERM_WRITE,
+        },
+    ];
+    probe.store.set_permissions(path, &set).await?;
+    let after = probe.store.permissions(path).await?;
+    ensure!(after.iter().eq(set), "the permissions that were set");
+    let bad = [Permission {
+        domain: owner.domain,
+        mask: 4,
+    }];
+    let refused = probe.store.set_permissions(path, &bad).await;
+    ensure!(
+        refused.err() == Some(Status::INVALID_PARAMETER),
+        "STATUS_INVALID_PARAMETER"
+    );
+    probe.store.remove("data/probe/store").await?;
+    Ok(())
+}
+
+async fn store_counts_with_dom0_and_loses_nothing(probe: &Probe) -> Outcome {
+    const PATH: &str = "data/probe/count";
+    probe.store.write(PATH, "0").await?;
+    let question = text(format_args!("store count {PATH} 50"));
+    probe.ask(question?).await?;
+    let mut done = 0;
+    while done < 50 {
+        let added = probe.store.transaction(async |t| {
+            let next = t.read(PATH).await?.number()? + 1;
+            let next = text(format_args!("{next}"))?;
+            t.write(PATH, next.as_str()).await?;
+            Ok((t, ()))
+        });
+        match added.await {
+            Ok(()) => done += 1,
+            // Ten conflicts in a row.
+            Err(Status::RETRY) => {}
+            Err(status) => return Err(status.into()),
+        }
+    }
+    let question = text(format_args!("store join"));
+    probe.ask(question?).await?;
+    let value = probe.store.read(PATH).await?;
+    ensure!(value.number()? == 100, "no count lost");
+    probe.store.remove(PATH).await?;
     Ok(())
 }

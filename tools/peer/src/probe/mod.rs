@@ -29,6 +29,8 @@ struct Probe {
     limit: Duration,
     /// The bouncer of [`evtchn`].
     bouncer: Option<JoinHandle<Result<u32>>>,
+    /// The counter of [`store`].
+    counter: Option<JoinHandle<Result<u32>>>,
 }
 
 /// `xenpeer probe --domid D --class C [--timeout S]`
@@ -43,6 +45,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         store: Store::connect()?,
         limit,
         bouncer: None,
+        counter: None,
     };
     let data = format!("{}/data/{class}", probe.base);
     let device = format!("{}/device/{class}", probe.base);
