@@ -71,6 +71,24 @@ pub enum LogLevel {
     Critical = 0x8000_0000,
 }
 
+/// A sink's mask from level names, in any case; unknown ones count for nothing. Any IRQL.
+#[must_use]
+pub fn log_levels<'a>(names: impl Iterator<Item = &'a str>) -> u32 {
+    const NAMES: [(&str, LogLevel); 5] = [
+        ("TRACE", LogLevel::Trace),
+        ("INFO", LogLevel::Info),
+        ("WARNING", LogLevel::Warning),
+        ("ERROR", LogLevel::Error),
+        ("CRITICAL", LogLevel::Critical),
+    ];
+    names.fold(0, |mask, name| {
+        let level = NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        mask | level.map_or(0, |(_, level)| *level as u32)
+    })
+}
+
 /// Longest line that xen.sys keeps; more is cut.
 pub const LOG_LINE_MAX: usize = 256;
 
@@ -303,5 +321,12 @@ mod tests {
     fn a_build_number_is_read_as_decimal() {
         assert_eq!(number("0"), 0);
         assert_eq!(number("1207"), 1207);
+    }
+
+    #[test]
+    fn level_names_are_joined_and_unknown_ones_ignored() {
+        let names = ["info", "CRITICAL", "loud", ""];
+        assert_eq!(log_levels(names.into_iter()), 0x8000_0008);
+        assert_eq!(log_levels([].into_iter()), 0);
     }
 }

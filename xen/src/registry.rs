@@ -12,9 +12,9 @@ use kexec::nt::{Key, Tag, WStr};
 use kexec::{Passive, Result, Status, wstr};
 use xenbus_interface::xen::LogLevel;
 
-use crate::options::log_levels;
 use crate::reboot::start_option_of_system;
 use crate::unplug::latch;
+use xenbus_interface::xen::log_levels;
 
 /// Tag of what is read.
 const TAG: Tag = Tag(*b"XREG");

@@ -4,6 +4,7 @@
 pub mod cpu;
 
 mod contiguous;
+mod crash;
 mod dpc;
 mod event;
 mod high;
@@ -23,6 +24,7 @@ mod wstr;
 
 pub use crate::wstr;
 pub use contiguous::Contiguous;
+pub use crash::CrashCallback;
 pub use dpc::{Dpc, Timer};
 pub use event::{Event, EventKind, TimedOut};
 pub use high::{HighGuard, HighLock};

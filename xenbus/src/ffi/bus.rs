@@ -20,8 +20,11 @@ use kexec::{
 };
 use xenbus_interface::gnttab::STORE_REFERENCE;
 
+use xenbus_interface::xen::log_levels;
+
 use super::TAG;
 use super::console::{BusConsole, Served};
+use super::debug::{BusDebug, Triggers};
 use super::driver::Extension;
 use super::fdo::{Fdo, parameters};
 use super::grants::Grants;
@@ -85,6 +88,8 @@ pub(super) struct Bus {
     connection: SpinLock<Option<Connection>>,
     /// Why there is none, else.
     console: Result<Served>,
+    /// Why there is none, else.
+    debug: Result<Triggers>,
     enumeration: SpinLock<Option<JoinHandle<()>>>,
     scanned: Event,
 }
@@ -150,8 +155,10 @@ impl Bus {
         };
         core::mem::forget(events);
         // A toolstack may give no console.
-        let console =
-            Served::start(&evtchn, &ring).inspect_err(|status| info!("console: none, {status}"));
+        let console = Served::start(&evtchn, &ring, console_levels(&key))
+            .inspect_err(|status| info!("console: none, {status}"));
+        let debug = Triggers::start(&evtchn, connection.client().shared(), &ring, &work)
+            .inspect_err(|status| error!("debug: no service, {status}"));
         XenbusRoot.set_counters(connection.client().shared());
         XenbusRoot.set_events(&evtchn);
         XenbusRoot.set(Address::StoreExecutor, ring.core_address());
@@ -168,6 +175,7 @@ impl Bus {
             clock_is_local: clock_is_local(passive),
             connection: SpinLock::new(Some(connection)),
             console,
+            debug,
             enumeration: SpinLock::new(None),
             scanned: Event::new(Reset::Manual, false),
         };
@@ -206,6 +214,9 @@ impl Bus {
         let connection = self.connection.lock().take();
         if let Some(connection) = connection {
             connection.stop(passive);
+        }
+        if let Ok(triggers) = &self.debug {
+            triggers.stop();
         }
         if let Ok(served) = &self.console {
             served.stop();
@@ -255,6 +266,17 @@ impl Bus {
         self.console
             .as_ref()
             .map(Served::console)
+            .map_err(|status| *status)
+    }
+
+    /// The debug service.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn debug(&self) -> Result<&Arc<BusDebug>> {
+        self.debug
+            .as_ref()
+            .map(Triggers::debug)
             .map_err(|status| *status)
     }
 
@@ -343,6 +365,17 @@ fn start_store(
     let channel = Channel::open(evtchn, Kind::Fixed { port }, Target::Future, false)?;
     info!("store: page {frame:#x}, port {port}");
     Connection::start(ring, ChannelPort::new(page, channel), policy, passive)
+}
+
+/// Levels of the log that go to the console: none unless `ConsoleLogLevel` names some.
+fn console_levels(key: &Key) -> u32 {
+    let Ok(names) = key.query_multi_sz(TAG, kexec::wstr!("ConsoleLogLevel")) else {
+        return 0;
+    };
+    names.iter().fold(0, |mask, name| {
+        let name = name.try_to_string(TAG);
+        mask | name.map_or(0, |name| log_levels([name.as_str()].into_iter()))
+    })
 }
 
 /// Windows keeps the clock in local time unless `RealTimeIsUniversal`, a DWORD or a QWORD, is there and not 0.

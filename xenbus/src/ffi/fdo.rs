@@ -20,6 +20,7 @@ use kexec::nt::wdm::{
     relations,
 };
 use kexec::nt::{Arc, Key, SpinLock, Vec, WStr, WString, cpu};
+use kexec::sync::Mutex;
 use kexec::{Duration, Passive, Result, Status, error, info, warn};
 
 use super::TAG;
@@ -54,17 +55,30 @@ pub(super) fn forget_service_key() {
     drop(old);
 }
 
+/// The path of the driver's Parameters key.
+///
+/// # Errors
+/// Out of memory.
+pub(super) fn parameters_path() -> Result<WString> {
+    let name = kexec::wstr!("\\Parameters");
+    let service = {
+        let guard = SERVICE_KEY.lock();
+        let path = guard.as_ref().ok_or(Status::INVALID_DEVICE_STATE)?;
+        WString::try_from_units(TAG, path.units())?
+    };
+    let mut path = Vec::new(TAG);
+    for unit in service.units().iter().chain(name.units()) {
+        path.try_push(*unit)?;
+    }
+    WString::try_from_units(TAG, &path)
+}
+
 /// The driver's Parameters key.
 ///
 /// # Errors
 /// Of the registry.
 pub(super) fn parameters(passive: Passive) -> Result<Key> {
-    let path = {
-        let guard = SERVICE_KEY.lock();
-        let path = guard.as_ref().ok_or(Status::INVALID_DEVICE_STATE)?;
-        WString::try_from_units(TAG, path.units())?
-    };
-    Key::open(passive, path.as_wstr())?.open_sub(kexec::wstr!("Parameters"))
+    Key::open(passive, parameters_path()?.as_wstr())
 }
 
 pub(super) struct Fdo {
@@ -82,6 +96,8 @@ pub(super) struct Fdo {
     /// Paging, hibernation and dump files on our children.
     usage: AtomicU32,
     references: References,
+    /// One unplug request at a time.
+    unplug: Mutex<()>,
 }
 
 impl Fdo {
@@ -115,6 +131,7 @@ impl Fdo {
                     children: SpinLock::new(Vec::new(TAG)),
                     usage: AtomicU32::new(0),
                     references: References::default(),
+                    unplug: Mutex::new(()),
                 }))
             },
         )?;
@@ -142,6 +159,11 @@ impl Fdo {
     /// The same at any IRQL.
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Held while a request to unplug is counted.
+    pub(super) fn unplug(&self) -> &Mutex<()> {
+        &self.unplug
     }
 
     /// What children hold.

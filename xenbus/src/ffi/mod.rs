@@ -6,6 +6,7 @@
 //! | [`driver`] | DriverEntry, AddDevice, unload, the one dispatch routine | PASSIVE_LEVEL |
 //! | [`fdo`] | the device on the Xen platform function: PnP, start, stop | PASSIVE_LEVEL |
 //! | [`pdo`] | one child: identifiers, capabilities, QUERY_INTERFACE | PASSIVE_LEVEL |
+//! | [`debug`] | debug callbacks and what triggers them | any |
 //! | [`console`] | the console of one start | <= DISPATCH_LEVEL |
 //! | [`bus`] | what exists between start and stop: interrupts, services, enumeration | PASSIVE_LEVEL |
 //! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
@@ -21,6 +22,7 @@
 
 mod bus;
 mod console;
+mod debug;
 mod driver;
 mod fdo;
 mod gate;

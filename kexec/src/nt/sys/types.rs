@@ -165,6 +165,8 @@ layout!(
     ByteOffset = 0x2c
 );
 
+/// Called with the buffer and its length.
+pub type PKBUGCHECK_CALLBACK_ROUTINE = unsafe extern "C" fn(PVOID, u32);
 pub type PKSERVICE_ROUTINE = unsafe extern "C" fn(PVOID, PVOID) -> u8;
 
 /// IO_CONNECT_INTERRUPT_PARAMETERS with the fully specified (version 1 and 4) arm of its union.

@@ -84,6 +84,8 @@ imports! {
     fn MmFreeContiguousMemory(base: PVOID);
     fn MmGetPhysicalAddress(base: PVOID) -> i64;
     fn MmGetSystemRoutineAddress(name: *mut UNICODE_STRING) -> PVOID;
+    fn KeRegisterBugCheckCallback(record: PVOID, routine: Option<PKBUGCHECK_CALLBACK_ROUTINE>, buffer: PVOID, length: u32, component: *mut u8) -> u8;
+    fn KeDeregisterBugCheckCallback(record: PVOID) -> u8;
     fn IoConnectInterruptEx(parameters: *mut IO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS;
     fn IoDisconnectInterruptEx(parameters: *mut IO_DISCONNECT_INTERRUPT_PARAMETERS);
     fn KeAcquireInterruptSpinLock(interrupt: PVOID) -> KIRQL;

@@ -8,12 +8,14 @@
 
 mod cache;
 mod console;
+mod debug;
 mod evtchn;
 mod gnttab;
 mod range_set;
 mod shared_info;
 mod store;
 mod store_async;
+mod unplug;
 
 pub(super) use cache::Child;
 use core::ffi::c_char;
@@ -21,7 +23,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use kexec::nt::wdm::{Device, QueryInterface};
-use kexec::nt::{Arc, Box};
+use kexec::nt::{Arc, Box, sys};
 use kexec::{Result, Status, warn};
 use xenbus_interface::{Guid, Interface};
 
@@ -29,6 +31,7 @@ use super::TAG;
 use super::bus::Bus;
 use super::driver::Extension;
 use super::fdo::Fdo;
+use crate::facade::printf::Arguments;
 use crate::interfaces;
 use crate::store::Client;
 use crate::store::queue::LANES;
@@ -44,6 +47,8 @@ pub(super) struct References {
     cache: AtomicU32,
     range_set: AtomicU32,
     console: AtomicU32,
+    debug: AtomicU32,
+    unplug: AtomicU32,
 }
 
 impl References {
@@ -58,6 +63,7 @@ impl References {
             ("CACHE", &self.cache),
             ("RANGE_SET", &self.range_set),
             ("CONSOLE", &self.console),
+            ("DEBUG", &self.debug),
         ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
@@ -79,6 +85,10 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
         ("STORE", 2) => query.answer(store::table(caller)),
         ("STORE_ASYNC", 1) => query.answer(store_async::table(caller)),
         ("CONSOLE", 1) => query.answer(console::table(context)),
+        ("DEBUG", 1) => query.answer(debug::table(context)),
+        ("UNPLUG", 1) => query.answer(unplug::v1(context)),
+        ("UNPLUG", 2) => query.answer(unplug::v2(context)),
+        ("UNPLUG", 3) => query.answer(unplug::v3(context)),
         ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
         ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
         ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),
@@ -167,11 +177,15 @@ unsafe fn bus(this: *mut Interface) -> Result<Arc<Bus>> {
 fn acquire(count: &AtomicU32, bus: Result<Arc<Bus>>) -> i32 {
     match bus {
         Ok(_) => {
-            count.fetch_add(1, Ordering::AcqRel);
+            self::count(count);
             0
         }
         Err(status) => status.raw(),
     }
+}
+
+fn count(count: &AtomicU32) {
+    count.fetch_add(1, Ordering::AcqRel);
 }
 
 fn release(count: &AtomicU32) {
@@ -225,4 +239,37 @@ unsafe fn take<T, H>(handle: *mut H) -> Option<T> {
 unsafe fn peek<'a, T, H>(handle: *mut H) -> Option<&'a T> {
     // SAFETY: by the contract.
     unsafe { handle.cast::<T>().as_ref() }
+}
+
+/// The slots of a call with variable arguments.
+struct VaList(*const u64);
+
+impl Arguments for VaList {
+    fn slot(&mut self) -> u64 {
+        // SAFETY: the formatter asks for no more arguments than the format names; the caller passed those.
+        let value = unsafe { self.0.read() };
+        // SAFETY: as above.
+        self.0 = unsafe { self.0.add(1) };
+        value
+    }
+
+    fn narrow(&self, address: u64, index: usize) -> u8 {
+        // SAFETY: the caller's string, read up to its terminator or precision.
+        let at = unsafe { (address as *const u8).add(index) };
+        // SAFETY: as above.
+        unsafe { at.read() }
+    }
+
+    fn wide(&self, address: u64, index: usize) -> u16 {
+        // SAFETY: the caller's string, read up to its terminator or precision.
+        let at = unsafe { (address as *const u16).add(index) };
+        // SAFETY: as above.
+        unsafe { at.read() }
+    }
+
+    fn counted(&self, address: u64) -> (u16, u64) {
+        // SAFETY: the caller's ANSI_STRING or UNICODE_STRING, which have one layout.
+        let string = unsafe { (address as *const sys::UNICODE_STRING).read() };
+        (string.Length, string.Buffer as u64)
+    }
 }

@@ -12,8 +12,7 @@ use xenbus_interface::store::{
 };
 use xenbus_interface::{Interface, NtStatus, Table, store};
 
-use super::{acquire, caller, handle, peek, release, take, text};
-use crate::facade::printf::Arguments;
+use super::{VaList, acquire, caller, handle, peek, release, take, text};
 use crate::facade::store::{LegacyWatch, Store};
 use crate::store::Transaction;
 use crate::store::request::Callback;
@@ -306,39 +305,6 @@ unsafe extern "C" fn printf_thunk() {
         "jmp {print}",
         print = sym print,
     )
-}
-
-/// The slots of a call with variable arguments.
-struct VaList(*const u64);
-
-impl Arguments for VaList {
-    fn slot(&mut self) -> u64 {
-        // SAFETY: the formatter asks for no more arguments than the format names; the caller passed those.
-        let value = unsafe { self.0.read() };
-        // SAFETY: as above.
-        self.0 = unsafe { self.0.add(1) };
-        value
-    }
-
-    fn narrow(&self, address: u64, index: usize) -> u8 {
-        // SAFETY: the caller's string, read up to its terminator or precision.
-        let at = unsafe { (address as *const u8).add(index) };
-        // SAFETY: as above.
-        unsafe { at.read() }
-    }
-
-    fn wide(&self, address: u64, index: usize) -> u16 {
-        // SAFETY: the caller's string, read up to its terminator or precision.
-        let at = unsafe { (address as *const u16).add(index) };
-        // SAFETY: as above.
-        unsafe { at.read() }
-    }
-
-    fn counted(&self, address: u64) -> (u16, u64) {
-        // SAFETY: the caller's ANSI_STRING or UNICODE_STRING, which have one layout.
-        let string = unsafe { (address as *const sys::UNICODE_STRING).read() };
-        (string.Length, string.Buffer as u64)
-    }
 }
 
 /// `slots`: Interface, Transaction, Prefix, Node, Format, then the variable arguments.

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::vec::Vec;
 
-use super::{IO_STACK_LOCATION, KTIMER, PKSERVICE_ROUTINE};
+use super::{IO_STACK_LOCATION, KTIMER, PKBUGCHECK_CALLBACK_ROUTINE, PKSERVICE_ROUTINE};
 
 pub(super) mod api;
 mod dpc;
@@ -92,6 +92,8 @@ pub(super) struct State {
     pub(super) pages: Vec<(usize, usize)>,
     pub(super) io_maps: u32,
     pub(super) isrs: BTreeMap<u32, Isr>,
+    /// Bug check callbacks: record, routine, buffer, length.
+    pub(super) crashes: Vec<(usize, PKBUGCHECK_CALLBACK_ROUTINE, usize, u32)>,
     pub(super) work_items: HashMap<usize, bool>,
     pub(super) devices: Vec<usize>,
     pub(super) irps: HashMap<usize, Locations>,
@@ -292,6 +294,18 @@ impl Session {
         self.kernel.clone()
     }
 
+    /// Runs the bug check callbacks as a crash does, newest first.
+    pub fn crash(&self) {
+        let crashes = self.kernel.lock().crashes.clone();
+        let old = irql();
+        set_irql(15);
+        for (_, routine, buffer, length) in crashes.into_iter().rev() {
+            // SAFETY: registered, so callable with its buffer.
+            unsafe { routine(buffer as super::PVOID, length) };
+        }
+        set_irql(old);
+    }
+
     /// Moves the clock by `ticks` units of 100 ns; due timers' DPCs run on this thread.
     pub fn advance(&self, span: crate::Duration) {
         let target = self.kernel.now() + span.ticks();
@@ -419,6 +433,12 @@ impl Session {
             found.push(std::format!(
                 "MmMapIoSpace mappings left: {}",
                 state.io_maps
+            ));
+        }
+        if !state.crashes.is_empty() {
+            found.push(std::format!(
+                "bug check callbacks left: {}",
+                state.crashes.len()
             ));
         }
         if !state.isrs.is_empty() {

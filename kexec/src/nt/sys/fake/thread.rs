@@ -174,6 +174,34 @@ pub unsafe fn DbgPrintLine(text: *const c_char) {
         .push(text.to_string_lossy().trim_end().to_string());
 }
 
+pub unsafe fn KeRegisterBugCheckCallback(
+    record: PVOID,
+    routine: Option<PKBUGCHECK_CALLBACK_ROUTINE>,
+    buffer: PVOID,
+    length: u32,
+    _component: *mut u8,
+) -> u8 {
+    at_most("KeRegisterBugCheckCallback", 2);
+    let kernel = Kernel::current();
+    let mut state = kernel.lock();
+    let twice = state.crashes.iter().any(|crash| crash.0 == record as usize);
+    let Some(routine) = routine.filter(|_| !twice) else {
+        return 0;
+    };
+    let crash = (record as usize, routine, buffer as usize, length);
+    state.crashes.push(crash);
+    1
+}
+
+pub unsafe fn KeDeregisterBugCheckCallback(record: PVOID) -> u8 {
+    at_most("KeDeregisterBugCheckCallback", 2);
+    let kernel = Kernel::current();
+    let mut state = kernel.lock();
+    let before = state.crashes.len();
+    state.crashes.retain(|crash| crash.0 != record as usize);
+    u8::from(state.crashes.len() != before)
+}
+
 pub fn KeBugCheckEx(code: u32, p1: usize, p2: usize, p3: usize, p4: usize) -> ! {
     panic!("bug check {code:#x} ({p1:#x}, {p2:#x}, {p3:#x}, {p4:#x})")
 }
