@@ -38,6 +38,7 @@
 mod console;
 mod debug;
 mod evtchn;
+mod gnttab;
 mod shared_info;
 mod store;
 mod suspend;
@@ -49,6 +50,7 @@ mod value;
 pub use console::{Changes, Console};
 pub use debug::{Callback, Debug, Dump, Printer};
 pub use evtchn::{Channel, Evtchn};
+pub use gnttab::{Cache as GrantCache, Foreign, Gnttab, Grant, RETRY};
 pub use shared_info::{SharedInfo, Time};
 pub use store::{Store, Transaction, Watch};
 pub use suspend::{Resumes, Suspend};

@@ -8,6 +8,7 @@
 pub(crate) mod console;
 pub(crate) mod debug;
 pub(crate) mod evtchn;
+pub(crate) mod gnttab;
 pub(crate) mod query;
 pub(crate) mod reference;
 pub(crate) mod request;

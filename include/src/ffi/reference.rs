@@ -33,6 +33,7 @@ macro_rules! counted {
 counted!(
     crate::console::ConsoleV1,
     crate::debug::DebugV1,
+    crate::gnttab::GnttabV4,
     crate::unplug::UnplugV3,
 );
 

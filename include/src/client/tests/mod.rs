@@ -5,6 +5,7 @@
 mod bus;
 mod events;
 mod evtchn;
+mod gnttab;
 mod services;
 mod store;
 mod suspend;
