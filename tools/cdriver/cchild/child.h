@@ -24,6 +24,9 @@ extern PDEVICE_OBJECT below;
 void query_tests(void);
 void store_tests(void);
 void evtchn_tests(void);
+void gnttab_tests(void);
+void cache_tests(void);
+void range_set_tests(void);
 
 // Runs everything and prints `RESULT cchild done`. PASSIVE_LEVEL.
 void all_tests(void);

@@ -7,6 +7,9 @@ static void (*const tests[])(void) = {
     query_tests,
     store_tests,
     evtchn_tests,
+    range_set_tests,
+    cache_tests,
+    gnttab_tests,
 };
 
 static XENBUS_STORE_INTERFACE store;

@@ -2,7 +2,7 @@
 //! UNSAFETY: the requests of `/dev/xen/evtchn`, `gntdev` and `privcmd`, and mappings of a guest's pages.
 //!
 //! Owns no state but [`Mapping`], which unmaps itself. Numbers and layouts are the kernel's
-//! (`include/uapi/xen/evtchn.h`, `gntdev.h`, `privcmd.h`); they are encoded by hand because rustix knows none of them.
+//! (`include/uapi/xen/evtchn.h`, `gntdev.h`, `gntalloc.h`, `privcmd.h`); they are encoded by hand because rustix knows none of them.
 
 use std::ffi::c_void;
 use std::os::fd::AsFd;
@@ -63,6 +63,10 @@ pub(crate) enum Call {
     GrantMap,
     /// Index, count, padding: forgets it.
     GrantUnmap,
+    /// Domain and flags, count, index (out), reference (out), padding: grants a page of this process.
+    GrantAlloc,
+    /// Index, count, padding: ends that.
+    GrantDealloc,
 }
 
 impl Call {
@@ -73,6 +77,8 @@ impl Call {
             Self::EvtchnNotify => (b'E', 4),
             Self::GrantMap => (b'G', 0),
             Self::GrantUnmap => (b'G', 1),
+            Self::GrantAlloc => (b'G', 5),
+            Self::GrantDealloc => (b'G', 6),
         }
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! A page that a guest granted to dom0, through `/dev/xen/gntdev`.
+//! A page that a guest granted to dom0, through `/dev/xen/gntdev`, and one that dom0 grants, through `/dev/xen/gntalloc`.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
@@ -69,5 +69,67 @@ impl Page {
         request(file.as_fd(), Call::GrantUnmap, [low, high, 1, 0])
             .map(|_| ())
             .map_err(|e| Failure::new(format!("unmap: {e}")))
+    }
+}
+
+/// A page of this process that a guest may map. Xen keeps it until the guest has unmapped it.
+pub(crate) struct Shared {
+    // Dropped before the file, as above.
+    mapping: Mapping,
+    file: File,
+    index: [u32; 2],
+    reference: u32,
+}
+
+impl Shared {
+    /// Grants a page that begins with `data` to domain `domid`, which may write.
+    pub(crate) fn grant(domid: u32, data: &[u8]) -> Result<Self> {
+        let path = "/dev/xen/gntalloc";
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|e| Failure::new(format!("open {path}: {e}")))?;
+        // domain and flags (1: writable) in 16 bits each, count, index (out, two words), reference (out), padding
+        let argument = [domid & 0xffff | 1 << 16, 1, 0, 0, 0, 0];
+        let (_, answer) = request(file.as_fd(), Call::GrantAlloc, argument)
+            .map_err(|e| Failure::new(format!("grant to domain {domid}: {e}")))?;
+        let index = [answer[2], answer[3]];
+        let offset = u64::from(index[0]) | u64::from(index[1]) << 32;
+        let mapping = Mapping::new(file.as_fd(), offset, PAGE, true)
+            .map_err(|e| Failure::new(format!("map the granted page: {e}")))?;
+        for (to, from) in mapping.bytes().iter().zip(data) {
+            to.store(*from, Ordering::Release);
+        }
+        Ok(Self {
+            mapping,
+            file,
+            index,
+            reference: answer[4],
+        })
+    }
+
+    /// The number of the grant.
+    pub(crate) fn reference(&self) -> u32 {
+        self.reference
+    }
+
+    /// The page's bytes now.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        self.mapping.read()
+    }
+
+    /// Ends the grant.
+    pub(crate) fn close(self) -> Result {
+        let Self {
+            mapping,
+            file,
+            index: [low, high],
+            ..
+        } = self;
+        drop(mapping);
+        request(file.as_fd(), Call::GrantDealloc, [low, high, 1, 0])
+            .map(|_| ())
+            .map_err(|e| Failure::new(format!("end the grant: {e}")))
     }
 }

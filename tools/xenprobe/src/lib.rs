@@ -6,6 +6,7 @@
 mod evtchn;
 #[cfg(windows)]
 mod ffi;
+mod gnttab;
 mod probe;
 pub mod run;
 mod store;

@@ -3,11 +3,12 @@
 
 use kexec::nt::wdm::DevicePtr;
 use kexec::nt::{Arc, Tag};
+use kexec::timer::Timers;
 use kexec::{DpcExecutor, JoinHandle, Passive, Result, info, task};
-use xenbus_interface::client::{Evtchn, Store};
+use xenbus_interface::client::{Evtchn, Gnttab, Store};
 
 use crate::probe::Probe;
-use crate::{evtchn, store};
+use crate::{evtchn, gnttab, store};
 
 pub(crate) const TAG: Tag = Tag(*b"XPrb");
 
@@ -15,6 +16,7 @@ pub(crate) const TAG: Tag = Tag(*b"XPrb");
 pub(crate) struct Services {
     pub(crate) store: Store,
     pub(crate) evtchn: Evtchn,
+    pub(crate) gnttab: Gnttab,
 }
 
 impl Services {
@@ -22,13 +24,15 @@ impl Services {
         Ok(Self {
             store: Store::open(TAG, below, passive)?,
             evtchn: Evtchn::open(TAG, below, passive)?,
+            gnttab: Gnttab::open(below, passive)?,
         })
     }
 }
 
-async fn all(probe: &Probe) {
+async fn all(probe: &Probe, timers: &Timers) {
     store::tests(probe).await;
     evtchn::tests(probe).await;
+    gnttab::tests(probe, timers).await;
     info!("RESULT xenprobe done {}", probe.ran());
 }
 
@@ -47,7 +51,9 @@ impl xenchild::Child for Running {
         let probe = Arc::try_new(TAG, Probe::new(services))?;
         let executor = DpcExecutor::try_new(TAG, None)?;
         let shared = probe.clone();
-        match executor.spawn(task!("probe"), async move { all(&shared).await }) {
+        let timers = executor.clone();
+        let tests = async move { all(&shared, timers.timers()).await };
+        match executor.spawn(task!("probe"), tests) {
             Ok(task) => Ok(Self {
                 executor,
                 probe,

@@ -5,6 +5,7 @@
 //! `NUMBER FAIL TEXT`, goes to `data/CLASS/answer`. One question at a time. `end` ends the program; a guest that dies does too.
 
 mod evtchn;
+mod gnttab;
 mod store;
 
 use std::io::Write;
@@ -16,7 +17,11 @@ use crate::store::Store;
 use crate::{Failure, Result};
 
 /// Services by name: each gets the words after its own.
-const SERVICES: [(&str, Service); 2] = [("store", store::serve), ("evtchn", evtchn::serve)];
+const SERVICES: [(&str, Service); 3] = [
+    ("store", store::serve),
+    ("evtchn", evtchn::serve),
+    ("gnttab", gnttab::serve),
+];
 
 type Service = fn(&mut Probe, Args) -> Result<String>;
 
@@ -31,6 +36,8 @@ struct Probe {
     bouncer: Option<JoinHandle<Result<u32>>>,
     /// The counter of [`store`].
     counter: Option<JoinHandle<Result<u32>>>,
+    /// What [`gnttab`] holds and grants.
+    pages: gnttab::Pages,
 }
 
 /// `xenpeer probe --domid D --class C [--timeout S]`
@@ -46,6 +53,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         limit,
         bouncer: None,
         counter: None,
+        pages: gnttab::Pages::default(),
     };
     let data = format!("{}/data/{class}", probe.base);
     let device = format!("{}/device/{class}", probe.base);
