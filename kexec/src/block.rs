@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The blocking edge: [`block_on`] for threads, [`poll_on`] for DISPATCH_LEVEL.
+//! The blocking edge: [`block_on`] for threads, [`poll_on`] for DISPATCH_LEVEL and for the last processor that runs.
 //!
 //! `block_on`'s waker leads to a counted pool block, not to the stack: wakers may outlive the call. Above DISPATCH_LEVEL an event
 //! cannot be set and pool not freed, so both go through the block's DPC, which holds a reference while it is queued.
@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::irql::{self, Raised};
+use crate::nt::time::Frozen;
 use crate::nt::{Box, EventKind, RawEvent, RawTimerDpc, Tag, sys};
 use crate::{Apc, DpcExecutor, Duration, Instant, Result, Status};
 
@@ -137,23 +138,46 @@ pub fn block_on<F: Future>(level: impl Into<Apc>, future: F) -> Result<F::Output
     }
 }
 
-/// Polls `future` at DISPATCH_LEVEL, driving `executor` and its timers inline, for at most `limit` of interrupt time.
+/// What holds the processor during [`poll_on`].
+enum Hold {
+    Raised(#[expect(dead_code, reason = "restores the level when dropped")] Raised),
+    Frozen(Frozen),
+}
+
+/// Polls `future`, driving `executor` and its timers inline, for at most `limit` of interrupt time.
 ///
+/// Below HIGH_LEVEL that is done at DISPATCH_LEVEL. At HIGH_LEVEL the caller says that it is on the only processor that runs, and
+/// that the others stopped where they held no lock (in a DPC): interrupts stay off, time comes from the performance counter, and
+/// DPCs that are queued meanwhile run after the caller has lowered. The number of rounds is bounded as well, should the counter
+/// stand still.
+///
+/// # Errors
 /// `IO_TIMEOUT` when time is up, `POSSIBLE_DEADLOCK` from inside a poll of `executor`, `DEVICE_BUSY` when another processor does
-/// not let go of it. The future is dropped in every case.
+/// not let go of it, `INVALID_DEVICE_STATE` between DISPATCH_LEVEL and HIGH_LEVEL, where it may have been interrupted. The future is
+/// dropped in every case.
 ///
 /// # IRQL
-/// <= DISPATCH_LEVEL.
+/// <= DISPATCH_LEVEL, or HIGH_LEVEL on the only processor that runs.
 pub fn poll_on<F: Future>(executor: &DpcExecutor, limit: Duration, future: F) -> Result<F::Output> {
-    let _raised = Raised::to_dispatch();
+    let hold = if irql::current() <= irql::DISPATCH_LEVEL {
+        Hold::Raised(Raised::to_dispatch())
+    } else {
+        Hold::Frozen(Frozen::enter()?)
+    };
     let deadline = Instant::now() + limit;
+    // A round looks at the counter, which takes longer than a unit of time divided by 4.
+    let mut rounds = limit.ticks().saturating_mul(4).saturating_add(1_000);
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Ok(output);
         }
-        if Instant::now() >= deadline {
+        if let Hold::Frozen(frozen) = &hold {
+            frozen.tick();
+            rounds -= 1;
+        }
+        if Instant::now() >= deadline || rounds == 0 {
             return Err(Status::IO_TIMEOUT);
         }
         let driven = executor.drive(256)?;

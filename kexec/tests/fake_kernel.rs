@@ -9,7 +9,9 @@
 use std::ptr::null_mut;
 
 use kexec::nt::sys::{self, fake};
-use kexec::nt::{Box, Dpc, Event, EventKind, Key, SpinLock, Tag, Timer, wstr};
+use kexec::nt::{
+    Box, CpuChanges, Dpc, Event, EventKind, Key, Mutex, QueuedSpinLock, SpinLock, Tag, Timer, wstr,
+};
 use kexec::{Duration, Passive};
 
 const TAG: Tag = Tag(*b"Test");
@@ -83,6 +85,33 @@ fn rules_are_enforced_by_the_name_of_the_call() {
             let first = lock.lock();
             let second = lock.lock();
             drop((second, first));
+        }),
+        ("KeAcquireInStackQueuedSpinLock: IRQL 5", || {
+            let lock = QueuedSpinLock::new(());
+            raised(5, || lock.with(|()| ()));
+        }),
+        ("KeAcquireInStackQueuedSpinLock: lock already held", || {
+            let lock = QueuedSpinLock::new(());
+            lock.with(|()| lock.with(|()| ()));
+        }),
+        ("ExAcquireFastMutexUnsafe: owned by this thread", || {
+            let mutex = Mutex::try_new(TAG, ()).expect("memory");
+            let first = mutex.lock(Passive::assert());
+            drop((mutex.lock(Passive::assert()), first));
+        }),
+        ("KeEnterCriticalRegion: IRQL 2", || {
+            let mutex = Mutex::try_new(TAG, ()).expect("memory");
+            let passive = Passive::assert();
+            raised(2, || drop(mutex.lock(passive)));
+        }),
+        ("KeRegisterProcessorChangeCallback: IRQL 2", || {
+            let passive = Passive::assert();
+            raised(2, || {
+                drop(CpuChanges::register(TAG, passive, |_, _| Ok(())))
+            });
+        }),
+        ("processor callbacks left: 1", || {
+            std::mem::forget(CpuChanges::register(TAG, Passive::assert(), |_, _| Ok(())));
         }),
         ("KeSetEvent: IRQL 3", || {
             let event = Event::try_new(TAG, EventKind::Notification).expect("memory");

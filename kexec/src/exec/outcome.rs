@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What goes into a run of an executor and what comes out: budgets, outcomes, errors, snapshots.
 
+use core::fmt;
+
 use crate::Status;
 use crate::task::TaskInfo;
 
@@ -98,4 +100,32 @@ pub struct TaskState {
     pub scheduled: bool,
     /// The future is gone, references are left.
     pub complete: bool,
+}
+
+impl TaskState {
+    /// One word: `ready`, `parked` (or running now) or `complete`.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.complete, self.scheduled) {
+            (true, _) => "complete",
+            (false, true) => "ready",
+            (false, false) => "parked",
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, file, line) = (self.info.name(), self.info.file(), self.info.line);
+        let (polls, wakes) = (self.polls, self.wakes);
+        let state = self.word();
+        write!(f, "task {name} ({file}:{line}), {state}, {polls} polls")?;
+        if cfg!(feature = "trace") {
+            write!(f, ", {wakes} wakes")?;
+        }
+        Ok(())
+    }
 }

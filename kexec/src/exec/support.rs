@@ -25,11 +25,7 @@ pub(super) fn drain<P: Platform>(level: Passive, core: &Core<P>, drive: impl Fn(
         crate::nt::pause(level);
     }
     core.for_each_task(|task| {
-        let (name, file, line) = (task.info.name(), task.info.file(), task.info.line);
-        crate::error!(
-            "kexec: leak, task {name} ({file}:{line}), complete {}",
-            task.complete
-        );
+        crate::error!("kexec: leak, {task}");
     });
     panic!(
         "executor stopped with {} task blocks referenced",

@@ -2,11 +2,14 @@
 //! [`Interrupt`]: a connected interrupt with the closure that serves it.
 //!
 //! The closure runs at the interrupt's IRQL with its lock held: it may read and write atomics, wake tasks and queue DPCs, and
-//! nothing else. Dropping the value disconnects, after which no processor is inside the closure: PASSIVE_LEVEL.
+//! nothing else. [`Interrupt::disconnect`], or else the drop, disconnects, after which no processor is inside the closure:
+//! PASSIVE_LEVEL. The lock around the closure is the block's own, so it may be taken whether the interrupt is connected or not.
 #![expect(unsafe_code, reason = "a callback with a raw context")]
 
+use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use super::sys::{self, PVOID};
 use super::wdm::DevicePtr;
@@ -35,9 +38,18 @@ pub struct InterruptConfig {
     pub affinity: usize,
 }
 
+#[repr(C)]
 struct Block<F> {
-    tag: Tag,
+    head: Head,
     serve: F,
+}
+
+/// What does not depend on the closure.
+struct Head {
+    tag: Tag,
+    irql: u8,
+    /// The spin lock that the kernel takes around the routine.
+    lock: UnsafeCell<usize>,
 }
 
 unsafe extern "C" fn isr<F: Fn() -> bool + Send + Sync>(_interrupt: PVOID, context: PVOID) -> u8 {
@@ -46,10 +58,10 @@ unsafe extern "C" fn isr<F: Fn() -> bool + Send + Sync>(_interrupt: PVOID, conte
     u8::from((block.serve)())
 }
 
-unsafe fn free<F>(block: NonNull<()>) {
+unsafe fn free<F>(block: NonNull<Head>) {
     let block = block.cast::<Block<F>>();
     // SAFETY: live until here.
-    let tag = unsafe { block.as_ref().tag };
+    let tag = unsafe { block.as_ref().head.tag };
     // SAFETY: made by `connect::<F>` with this tag; disconnected, so nobody uses it any more.
     drop(unsafe { Box::from_raw(block, tag) });
 }
@@ -57,12 +69,13 @@ unsafe fn free<F>(block: NonNull<()>) {
 /// A connected interrupt.
 ///
 /// # IRQL
-/// Connect and drop: PASSIVE_LEVEL. Lock: <= its IRQL.
+/// Connect, disconnect and drop: PASSIVE_LEVEL. Lock: <= its IRQL.
 pub struct Interrupt {
-    object: PVOID,
+    /// The interrupt object; NULL once disconnected.
+    object: AtomicPtr<core::ffi::c_void>,
     version: u32,
-    block: NonNull<()>,
-    free: unsafe fn(NonNull<()>),
+    block: NonNull<Head>,
+    free: unsafe fn(NonNull<Head>),
 }
 
 // SAFETY: interrupt objects are used from any processor; the closure is `Send + Sync`.
@@ -84,7 +97,14 @@ impl Interrupt {
     where
         F: Fn() -> bool + Send + Sync + 'static,
     {
-        let block = Box::try_new(tag, Block { tag, serve })?.into_raw();
+        let head = Head {
+            tag,
+            irql: config.irql,
+            lock: UnsafeCell::new(0),
+        };
+        let block = Box::try_new(tag, Block { head, serve })?.into_raw();
+        // SAFETY: just made; only the address is taken.
+        let lock = unsafe { block.as_ref() }.head.lock.get();
         let mut object = core::ptr::null_mut();
         let version = if config.group == 0 {
             FULLY_SPECIFIED
@@ -97,7 +117,7 @@ impl Interrupt {
             InterruptObject: &mut object,
             ServiceRoutine: Some(isr::<F>),
             ServiceContext: block.as_ptr().cast(),
-            SpinLock: core::ptr::null_mut(),
+            SpinLock: lock,
             SynchronizeIrql: config.irql,
             FloatingSave: 0,
             ShareVector: u8::from(config.shared),
@@ -110,7 +130,7 @@ impl Interrupt {
         // SAFETY: PASSIVE_LEVEL (token); the context suits `isr::<F>` until the interrupt is disconnected.
         let status = unsafe { sys::IoConnectInterruptEx(&mut parameters) };
         let interrupt = Self {
-            object,
+            object: AtomicPtr::new(object),
             version,
             block: block.cast(),
             free: free::<F>,
@@ -126,13 +146,39 @@ impl Interrupt {
         }
     }
 
+    /// Disconnects: when it returns, no processor is inside the closure, nor ever will be. Once is enough; the value stays, and
+    /// with it the closure and the lock.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
+    pub fn disconnect(&self, _level: Passive) {
+        let object = self.object.swap(core::ptr::null_mut(), Ordering::AcqRel);
+        if object.is_null() {
+            return;
+        }
+        let mut parameters = sys::IO_DISCONNECT_INTERRUPT_PARAMETERS {
+            Version: self.version,
+            ConnectionContext: object,
+        };
+        // SAFETY: connected with this version and by the exchange disconnected once; PASSIVE_LEVEL; waits until no processor is
+        // inside.
+        unsafe { sys::IoDisconnectInterruptEx(&mut parameters) };
+    }
+
+    fn head(&self) -> &Head {
+        // SAFETY: the block begins with its head (repr(C)) and lives until the drop.
+        unsafe { self.block.as_ref() }
+    }
+
     /// Raises to the interrupt's IRQL and takes its lock: the closure does not run meanwhile.
     ///
     /// # IRQL
     /// <= the interrupt's.
     pub fn lock(&self) -> InterruptGuard<'_> {
-        // SAFETY: connected.
-        let old = unsafe { sys::KeAcquireInterruptSpinLock(self.object) };
+        let head = self.head();
+        let old = sys::KfRaiseIrql(head.irql);
+        // SAFETY: a spin lock initialised to zero, at device IRQL, which is above DISPATCH_LEVEL.
+        unsafe { sys::KeAcquireSpinLockAtDpcLevel(head.lock.get()) };
         InterruptGuard {
             interrupt: self,
             old,
@@ -143,13 +189,7 @@ impl Interrupt {
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        let _level = Passive::assert();
-        let mut parameters = sys::IO_DISCONNECT_INTERRUPT_PARAMETERS {
-            Version: self.version,
-            ConnectionContext: self.object,
-        };
-        // SAFETY: connected with this version; PASSIVE_LEVEL; waits until no processor is inside.
-        unsafe { sys::IoDisconnectInterruptEx(&mut parameters) };
+        self.disconnect(Passive::assert());
         // SAFETY: disconnected, so nobody uses the block.
         unsafe { (self.free)(self.block) };
     }
@@ -174,7 +214,8 @@ pub struct InterruptGuard<'a> {
 
 impl Drop for InterruptGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: held by this guard; restores the level that was found.
-        unsafe { sys::KeReleaseInterruptSpinLock(self.interrupt.object, self.old) };
+        // SAFETY: held by this guard.
+        unsafe { sys::KeReleaseSpinLockFromDpcLevel(self.interrupt.head().lock.get()) };
+        sys::KeLowerIrql(self.old);
     }
 }

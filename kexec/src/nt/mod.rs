@@ -4,6 +4,7 @@
 pub mod cpu;
 
 mod contiguous;
+mod cpu_change;
 mod crash;
 mod dpc;
 mod event;
@@ -11,8 +12,10 @@ mod high;
 mod interrupt;
 pub mod log;
 mod memory;
+mod mutex;
 mod panic;
 mod pool;
+mod queued;
 mod registry;
 mod rundown;
 mod spin;
@@ -24,6 +27,7 @@ mod wstr;
 
 pub use crate::wstr;
 pub use contiguous::Contiguous;
+pub use cpu_change::{CpuChange, CpuChanges};
 pub use crash::CrashCallback;
 pub use dpc::{Dpc, Timer};
 pub use event::{Event, EventKind, TimedOut};
@@ -31,8 +35,10 @@ pub use high::{HighGuard, HighLock};
 pub use interrupt::{Interrupt, InterruptConfig, InterruptGuard};
 pub use log::RateLimit;
 pub use memory::{Cache, IoMapping, PAGE_SIZE, Pages, Shared};
+pub use mutex::{Mutex, MutexGuard};
 pub use panic::BUGCHECK_PANIC;
 pub use pool::{Arc, Box, IntoIter, String, Tag, Vec, WString};
+pub use queued::QueuedSpinLock;
 pub use registry::Key;
 pub use rundown::{Rundown, RundownGuard};
 pub use spin::{SpinGuard, SpinLock};

@@ -5,14 +5,18 @@
 //! |---|---|---|---|
 //! | [`Notify`] | one | any IRQL | one permit |
 //! | [`oneshot`] | one | <= DISPATCH_LEVEL | one value, once |
+//! | [`BitEvents`] | one | any IRQL | up to 31 events, one read-modify-write each |
 //! | [`WatchValue`] | one for each seat | any IRQL | the last value |
 //! | [`Event`] | many | <= DISPATCH_LEVEL | a state |
 //! | [`Semaphore`], [`Mutex`] | many | <= DISPATCH_LEVEL | permits |
 //! | [`Channel`] | many senders, one receiver | <= DISPATCH_LEVEL | `N` values |
 //!
+//! [`SetOnce`] is for readers that never wait: a value put there once and then found by one load, at any IRQL.
+//!
 //! Nothing here allocates after construction: a waiter is a node inside its future. Dropping a future at any await point leaves
 //! the primitive as if it had never waited, and passes on a permit that it was given but never took.
 
+mod bits;
 mod channel;
 mod combine;
 mod event;
@@ -21,11 +25,13 @@ mod mutex;
 mod notify;
 pub mod oneshot;
 mod semaphore;
+mod set_once;
 #[cfg(test)]
 pub(crate) mod testing;
 mod waiters;
 mod watch;
 
+pub use bits::BitEvents;
 pub use channel::{Channel, Full};
 pub use combine::{Either2, Either3, join2, join3, select2, select3};
 pub use event::{Event, Reset};
@@ -33,4 +39,5 @@ pub(crate) use leave::Leave;
 pub use mutex::{Mutex, MutexGuard};
 pub use notify::Notify;
 pub use semaphore::{Permit, Semaphore};
+pub use set_once::SetOnce;
 pub use watch::WatchValue;

@@ -167,6 +167,35 @@ layout!(
 
 /// Called with the buffer and its length.
 pub type PKBUGCHECK_CALLBACK_ROUTINE = unsafe extern "C" fn(PVOID, u32);
+/// FAST_MUTEX: a count, the owner, and the event that its waiters sleep on.
+#[derive(Debug)]
+#[repr(C)]
+pub struct FAST_MUTEX {
+    pub Count: i32,
+    pub Owner: PVOID,
+    pub Contention: u32,
+    pub Event: KEVENT,
+    pub OldIrql: u32,
+}
+layout!(
+    FAST_MUTEX,
+    0x38,
+    Owner = 8,
+    Contention = 0x10,
+    Event = 0x18,
+    OldIrql = 0x30
+);
+
+/// KLOCK_QUEUE_HANDLE with its KSPIN_LOCK_QUEUE laid flat.
+#[derive(Debug)]
+#[repr(C)]
+pub struct KLOCK_QUEUE_HANDLE {
+    pub Next: PVOID,
+    pub Lock: *mut usize,
+    pub OldIrql: KIRQL,
+}
+layout!(KLOCK_QUEUE_HANDLE, 0x18, Lock = 8, OldIrql = 0x10);
+
 pub type PKSERVICE_ROUTINE = unsafe extern "C" fn(PVOID, PVOID) -> u8;
 
 /// IO_CONNECT_INTERRUPT_PARAMETERS with the fully specified (version 1 and 4) arm of its union.

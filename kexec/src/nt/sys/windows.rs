@@ -9,6 +9,7 @@
 
 use core::arch::asm;
 use core::ffi::{c_char, c_void};
+use core::sync::atomic::AtomicU64;
 
 use super::*;
 
@@ -37,6 +38,14 @@ imports! {
     fn KeReleaseSpinLock(lock: *mut usize, irql: KIRQL);
     fn KeAcquireSpinLockAtDpcLevel(lock: *mut usize);
     fn KeReleaseSpinLockFromDpcLevel(lock: *mut usize);
+    fn KeAcquireInStackQueuedSpinLock(lock: *mut usize, handle: *mut KLOCK_QUEUE_HANDLE);
+    fn KeReleaseInStackQueuedSpinLock(handle: *mut KLOCK_QUEUE_HANDLE);
+    fn KeEnterCriticalRegion();
+    fn KeLeaveCriticalRegion();
+    fn ExAcquireFastMutexUnsafe(mutex: *mut FAST_MUTEX);
+    fn ExReleaseFastMutexUnsafe(mutex: *mut FAST_MUTEX);
+    fn KeRegisterProcessorChangeCallback(routine: Option<PROCESSOR_CALLBACK_FUNCTION>, context: PVOID, flags: u32) -> PVOID;
+    fn KeDeregisterProcessorChangeCallback(handle: PVOID);
     fn KeInitializeEvent(event: *mut KEVENT, kind: u32, state: u8);
     fn KeSetEvent(event: *mut KEVENT, increment: i32, wait: u8) -> i32;
     fn KeClearEvent(event: *mut KEVENT);
@@ -88,8 +97,6 @@ imports! {
     fn KeDeregisterBugCheckCallback(record: PVOID) -> u8;
     fn IoConnectInterruptEx(parameters: *mut IO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS;
     fn IoDisconnectInterruptEx(parameters: *mut IO_DISCONNECT_INTERRUPT_PARAMETERS);
-    fn KeAcquireInterruptSpinLock(interrupt: PVOID) -> KIRQL;
-    fn KeReleaseInterruptSpinLock(interrupt: PVOID, irql: KIRQL);
     fn IoCreateDevice(driver: *mut DRIVER_OBJECT, extension: u32, name: *mut UNICODE_STRING, kind: u32, characteristics: u32, exclusive: u8, device: *mut *mut DEVICE_OBJECT) -> NTSTATUS;
     fn IoDeleteDevice(device: *mut DEVICE_OBJECT);
     fn IoAttachDeviceToDeviceStack(source: *mut DEVICE_OBJECT, target: *mut DEVICE_OBJECT) -> *mut DEVICE_OBJECT;
@@ -169,6 +176,12 @@ pub fn enable_interrupts() {
     unsafe { asm!("sti", options(nostack)) };
 }
 
+/// What interrupt time lacks while the clock interrupt stands still, in 100 ns units; zero otherwise. Set by one processor alone.
+pub fn with_clock_lag<T>(f: impl FnOnce(&AtomicU64) -> T) -> T {
+    static LAG: AtomicU64 = AtomicU64::new(0);
+    f(&LAG)
+}
+
 pub fn KeGetCurrentThread() -> PVOID {
     let thread: PVOID;
     // SAFETY: gs:[188h] is the current thread on every x64 version.
@@ -216,12 +229,12 @@ macro_rules! same_size {
 }
 
 same_size! {
-    KEVENT KEVENT; KDPC KDPC; KTIMER KTIMER; UNICODE_STRING UNICODE_STRING; OBJECT_ATTRIBUTES OBJECT_ATTRIBUTES; MDL MDL;
+    FAST_MUTEX FAST_MUTEX; KLOCK_QUEUE_HANDLE KLOCK_QUEUE_HANDLE; KEVENT KEVENT; KDPC KDPC; KTIMER KTIMER; UNICODE_STRING UNICODE_STRING; OBJECT_ATTRIBUTES OBJECT_ATTRIBUTES; MDL MDL;
     PROCESSOR_NUMBER PROCESSOR_NUMBER; GROUP_AFFINITY GROUP_AFFINITY; IRP IRP; IO_STACK_LOCATION IO_STACK_LOCATION;
     DRIVER_OBJECT DRIVER_OBJECT; DEVICE_OBJECT DEVICE_OBJECT; DRIVER_EXTENSION DRIVER_EXTENSION; IO_STATUS_BLOCK IO_STATUS_BLOCK;
     IO_CONNECT_INTERRUPT_PARAMETERS IO_CONNECT_INTERRUPT_PARAMETERS; DEVICE_CAPABILITIES DEVICE_CAPABILITIES;
     CM_PARTIAL_RESOURCE_DESCRIPTOR CM_PARTIAL_RESOURCE_DESCRIPTOR; IO_RESOURCE_DESCRIPTOR IO_RESOURCE_DESCRIPTOR;
-    CM_RESOURCE_LIST CM_RESOURCE_LIST; IO_RESOURCE_REQUIREMENTS_LIST IO_RESOURCE_REQUIREMENTS_LIST; DEVICE_RELATIONS DEVICE_RELATIONS;
+    KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT; CM_RESOURCE_LIST CM_RESOURCE_LIST; IO_RESOURCE_REQUIREMENTS_LIST IO_RESOURCE_REQUIREMENTS_LIST; DEVICE_RELATIONS DEVICE_RELATIONS;
 }
 
 /// `PsThreadType`'s value: the object type that a thread handle must have.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration as Real;
 
-use super::{Kernel, Queued, STUCK, at_most, cpu, irql, set_irql, thread_id};
+use super::{INTERRUPTS_OFF, Kernel, Queued, STUCK, at_most, cpu, irql, set_irql, thread_id};
 use crate::nt::sys::*;
 
 pub unsafe fn KeInitializeDpc(dpc: *mut KDPC, routine: Option<PKDEFERRED_ROUTINE>, context: PVOID) {
@@ -104,7 +104,7 @@ fn processor(kernel: &Arc<Kernel>) {
 
 /// Runs the calling thread's DPCs, when its IRQL allows.
 pub(super) fn run_dpcs(kernel: &Arc<Kernel>) {
-    while irql() < 2 {
+    while irql() < 2 && !INTERRUPTS_OFF.with(core::cell::Cell::get) {
         let me = thread_id();
         let mut state = kernel.lock();
         let Some(index) = state.dpcs.iter().position(|queued| queued.owner == me) else {
@@ -195,6 +195,94 @@ pub unsafe fn KeQueryActiveProcessorCountEx(_group: u16) -> u32 {
 
 pub unsafe fn KeQueryMaximumProcessorCountEx(_group: u16) -> u32 {
     Kernel::current().cpus.load(Ordering::SeqCst)
+}
+
+/// Tells one callback about processor `cpu`; false when it refused.
+fn tell(
+    (routine, context): (PROCESSOR_CALLBACK_FUNCTION, usize),
+    state: u32,
+    cpu: u32,
+    status: NTSTATUS,
+) -> bool {
+    let number = PROCESSOR_NUMBER {
+        Group: 0,
+        Number: cpu as u8,
+        Reserved: 0,
+    };
+    let mut change = KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT {
+        State: state,
+        NtNumber: cpu,
+        Status: status,
+        ProcNumber: number,
+    };
+    let mut answer = 0;
+    // SAFETY: a registered routine with its context, and valid pointers for the call.
+    unsafe { routine(context as PVOID, &mut change, &mut answer) };
+    assert!(
+        irql() == 0,
+        "a processor callback returned at IRQL {}",
+        irql()
+    );
+    answer >= 0
+}
+
+/// States of KE_PROCESSOR_CHANGE_NOTIFY_STATE.
+const START: u32 = 0;
+const COMPLETE: u32 = 1;
+const FAILURE: u32 = 2;
+
+pub(super) fn add_cpu(kernel: &Arc<Kernel>) -> bool {
+    at_most("add_cpu", 0);
+    let cpu = kernel.cpus.load(Ordering::SeqCst);
+    let callbacks: std::vec::Vec<_> = kernel.lock().cpu_callbacks.values().copied().collect();
+    let refused = callbacks.iter().any(|&call| !tell(call, START, cpu, 0));
+    if refused {
+        let status = crate::Status::UNSUCCESSFUL.raw();
+        for call in callbacks {
+            tell(call, FAILURE, cpu, status);
+        }
+        return false;
+    }
+    kernel.cpus.store(cpu + 1, Ordering::SeqCst);
+    for call in callbacks {
+        tell(call, COMPLETE, cpu, 0);
+    }
+    true
+}
+
+pub unsafe fn KeRegisterProcessorChangeCallback(
+    routine: Option<PROCESSOR_CALLBACK_FUNCTION>,
+    context: PVOID,
+    flags: u32,
+) -> PVOID {
+    at_most("KeRegisterProcessorChangeCallback", 0);
+    let routine = routine.expect("KeRegisterProcessorChangeCallback: no routine");
+    let kernel = Kernel::current();
+    let call = (routine, context as usize);
+    if flags & 1 != 0 {
+        for cpu in 0..kernel.cpus.load(Ordering::SeqCst) {
+            if !tell(call, START, cpu, 0) || !tell(call, COMPLETE, cpu, 0) {
+                return core::ptr::null_mut();
+            }
+        }
+    }
+    let mut state = kernel.lock();
+    state.next_handle += 4;
+    let handle = state.next_handle;
+    state.cpu_callbacks.insert(handle, call);
+    handle as PVOID
+}
+
+pub unsafe fn KeDeregisterProcessorChangeCallback(handle: PVOID) {
+    at_most("KeDeregisterProcessorChangeCallback", 0);
+    let before = Kernel::current()
+        .lock()
+        .cpu_callbacks
+        .remove(&(handle as usize));
+    assert!(
+        before.is_some(),
+        "KeDeregisterProcessorChangeCallback: not registered"
+    );
 }
 
 pub unsafe fn KeGetProcessorNumberFromIndex(index: u32, number: *mut PROCESSOR_NUMBER) -> NTSTATUS {

@@ -14,7 +14,7 @@ use std::alloc::Layout;
 use std::sync::Arc;
 use std::vec;
 
-use super::{Isr, Kernel, at_most, irql, set_irql};
+use super::{Isr, Kernel, at_most};
 use crate::Status;
 use crate::nt::sys::*;
 
@@ -213,6 +213,7 @@ pub unsafe fn IoConnectInterruptEx(parameters: *mut IO_CONNECT_INTERRUPT_PARAMET
             context: view.ServiceContext as usize,
             irql: view.Irql,
             object,
+            lock: view.SpinLock as usize,
         },
     );
     // SAFETY: a valid pointer by contract.
@@ -224,26 +225,11 @@ pub unsafe fn IoDisconnectInterruptEx(parameters: *mut IO_DISCONNECT_INTERRUPT_P
     at_most("IoDisconnectInterruptEx", 0);
     // SAFETY: valid parameters by contract.
     let object = unsafe { (*parameters).ConnectionContext } as usize;
-    Kernel::current()
-        .lock()
-        .isrs
-        .retain(|_, isr| isr.object != object);
-}
-
-pub unsafe fn KeAcquireInterruptSpinLock(interrupt: PVOID) -> KIRQL {
-    let level = Kernel::current()
-        .lock()
-        .isrs
-        .values()
-        .find(|isr| isr.object == interrupt as usize)
-        .map(|isr| isr.irql);
-    let level = level.expect("KeAcquireInterruptSpinLock: not a connected interrupt");
-    at_most("KeAcquireInterruptSpinLock", level);
-    let old = irql();
-    set_irql(level);
-    old
-}
-
-pub unsafe fn KeReleaseInterruptSpinLock(_interrupt: PVOID, level: KIRQL) {
-    KeLowerIrql(level);
+    let kernel = Kernel::current();
+    let mut state = kernel.lock();
+    let before = state.isrs.len();
+    state.isrs.retain(|_, isr| isr.object != object);
+    let gone = before != state.isrs.len();
+    drop(state);
+    assert!(gone, "IoDisconnectInterruptEx: not connected");
 }

@@ -23,7 +23,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::vec::Vec;
 
-use super::{IO_STACK_LOCATION, KTIMER, PKBUGCHECK_CALLBACK_ROUTINE, PKSERVICE_ROUTINE};
+use super::{
+    IO_STACK_LOCATION, KTIMER, PKBUGCHECK_CALLBACK_ROUTINE, PKSERVICE_ROUTINE,
+    PROCESSOR_CALLBACK_FUNCTION,
+};
 
 pub(super) mod api;
 mod dpc;
@@ -64,6 +67,8 @@ pub(super) struct Isr {
     pub(super) context: usize,
     pub(super) irql: u8,
     pub(super) object: usize,
+    /// The lock held around the routine, or 0.
+    pub(super) lock: usize,
 }
 
 pub(super) struct ThreadObject {
@@ -98,6 +103,7 @@ pub(super) struct State {
     pub(super) devices: Vec<usize>,
     pub(super) irps: HashMap<usize, Locations>,
     pub(super) relations_invalidated: u32,
+    pub(super) cpu_callbacks: HashMap<usize, (PROCESSOR_CALLBACK_FUNCTION, usize)>,
     pub(super) stopping: bool,
 }
 
@@ -121,6 +127,11 @@ pub struct Kernel {
     clock: AtomicU64,
     pub(super) cpus: AtomicU32,
     auto: AtomicU32,
+    /// What the performance counter is ahead of interrupt time.
+    counter: AtomicU64,
+    /// How far each look moves the performance counter.
+    counter_step: AtomicU64,
+    pub(super) clock_lag: AtomicU64,
 }
 
 std::thread_local! {
@@ -128,6 +139,8 @@ std::thread_local! {
     static IRQL: Cell<u8> = const { Cell::new(0) };
     static CPU: Cell<u32> = const { Cell::new(0) };
     static THREAD: Cell<u64> = const { Cell::new(0) };
+    /// Whether this processor has its interrupts masked (RFLAGS.IF clear).
+    static INTERRUPTS_OFF: Cell<bool> = const { Cell::new(false) };
 }
 
 static THREADS: AtomicU64 = AtomicU64::new(1);
@@ -186,6 +199,9 @@ impl Kernel {
             clock: AtomicU64::new(10_000_000),
             cpus: AtomicU32::new(4),
             auto: AtomicU32::new(0),
+            counter: AtomicU64::new(0),
+            counter_step: AtomicU64::new(0),
+            clock_lag: AtomicU64::new(0),
         })
     }
 
@@ -204,6 +220,12 @@ impl Kernel {
         self.clock.load(Ordering::SeqCst)
     }
 
+    /// The performance counter, 10 MHz.
+    pub(super) fn counter(&self) -> u64 {
+        let step = self.counter_step.load(Ordering::SeqCst);
+        self.now() + self.counter.fetch_add(step, Ordering::SeqCst) + step
+    }
+
     pub(super) fn auto_clock(&self) -> bool {
         self.auto.load(Ordering::SeqCst) != 0
     }
@@ -213,6 +235,31 @@ impl Kernel {
         KERNEL.with(|cell| *cell.borrow_mut() = Some(self.clone()));
         CPU.with(|cell| cell.set(cpu));
         set_irql(0);
+    }
+
+    /// Delivers the interrupt `vector` on this thread; false when nothing is connected.
+    pub fn interrupt(self: &Arc<Self>, vector: u32) -> bool {
+        let Some(isr) = self.lock().isrs.get(&vector).copied() else {
+            return false;
+        };
+        let old = irql();
+        assert!(old < isr.irql, "interrupt {vector}: IRQL {old} masks it");
+        assert!(
+            !INTERRUPTS_OFF.with(Cell::get),
+            "interrupt {vector}: interrupts are off"
+        );
+        set_irql(isr.irql);
+        if isr.lock != 0 {
+            locks::acquire("interrupt", isr.lock as *mut usize);
+        }
+        // SAFETY: connected, and disconnecting waits by taking it out of the table under the same lock in tests of one thread.
+        unsafe { (isr.routine)(isr.object as *mut _, isr.context as *mut _) };
+        if isr.lock != 0 {
+            locks::release("interrupt", isr.lock as *mut usize);
+        }
+        set_irql(old);
+        api::run_dpcs(self);
+        true
     }
 
     /// Moves the clock on by `span` from any thread, as the clock interrupt does.
@@ -321,6 +368,20 @@ impl Session {
         self.kernel.auto.store(1, Ordering::SeqCst);
     }
 
+    /// Lets every look at the performance counter find it `step` further, while interrupt time stands still: a machine whose
+    /// interrupts are off.
+    pub fn run_counter(&self, step: crate::Duration) {
+        self.kernel
+            .counter_step
+            .store(step.ticks(), Ordering::SeqCst);
+    }
+
+    /// Brings up processor number `cpus`, as a hot add does: its callbacks first, at PASSIVE_LEVEL on this thread. False when one
+    /// of them refused it.
+    pub fn add_cpu(&self) -> bool {
+        dpc::add_cpu(&self.kernel)
+    }
+
     /// Number of processors reported; 4 at boot.
     pub fn set_cpus(&self, count: u32) {
         self.kernel.cpus.store(count, Ordering::SeqCst);
@@ -386,17 +447,7 @@ impl Session {
 
     /// Delivers the interrupt `vector` on this thread; false when nothing is connected.
     pub fn interrupt(&self, vector: u32) -> bool {
-        let Some(isr) = self.kernel.lock().isrs.get(&vector).copied() else {
-            return false;
-        };
-        let old = irql();
-        assert!(old < isr.irql, "interrupt {vector}: IRQL {old} masks it");
-        set_irql(isr.irql);
-        // SAFETY: connected, and disconnecting waits by taking it out of the table under the same lock in tests of one thread.
-        unsafe { (isr.routine)(isr.object as *mut _, isr.context as *mut _) };
-        set_irql(old);
-        api::run_dpcs(&self.kernel);
-        true
+        self.kernel.interrupt(vector)
     }
 
     /// What a Driver Verifier would complain about if the driver were unloaded now.
@@ -447,6 +498,12 @@ impl Session {
                 state.isrs.len()
             ));
         }
+        if !state.cpu_callbacks.is_empty() {
+            found.push(std::format!(
+                "processor callbacks left: {}",
+                state.cpu_callbacks.len()
+            ));
+        }
         if !state.handles.is_empty() {
             found.push(std::format!("handles left open: {}", state.handles.len()));
         }
@@ -467,6 +524,7 @@ impl Drop for Session {
         self.kernel.changed.notify_all();
         KERNEL.with(|cell| *cell.borrow_mut() = self.before.take());
         set_irql(0);
+        INTERRUPTS_OFF.with(|off| off.set(false));
         if !std::thread::panicking() {
             assert!(leaks.is_empty(), "{leaks:?}");
         }

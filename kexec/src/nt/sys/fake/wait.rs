@@ -183,5 +183,10 @@ pub unsafe fn KeQueryPerformanceCounter(frequency: *mut i64) -> i64 {
         // SAFETY: not NULL, so a valid pointer by contract.
         unsafe { frequency.write(10_000_000) };
     }
-    Kernel::current().now() as i64
+    Kernel::current().counter() as i64
+}
+
+/// See the module of the same name for Windows: here it belongs to the session.
+pub fn with_clock_lag<T>(f: impl FnOnce(&core::sync::atomic::AtomicU64) -> T) -> T {
+    f(&Kernel::current().clock_lag)
 }
