@@ -10,8 +10,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use kexec::nt::{SpinLock, Vec};
+use kexec::sync::SetOnce;
 use kexec::{Result, Status};
-use spin::Once;
 
 use super::abi::TAG;
 use super::host::{EventPage, Hypervisor, Machine, WORDS};
@@ -32,7 +32,7 @@ const UNMASK_TRIES: usize = 64;
 
 /// The event array.
 pub struct Array<P> {
-    pages: Vec<Once<P>>,
+    pages: Vec<SetOnce<P>>,
     /// Pages that the hypervisor knows; held while one is added. Those behind are kept for another time.
     count: SpinLock<usize>,
     /// A later host had no FIFO.
@@ -93,7 +93,7 @@ impl<P: EventPage> Array<P> {
         let mut pages = Vec::new(TAG);
         pages.try_reserve(PAGES)?;
         for _ in 0..PAGES {
-            pages.try_push(Once::new())?;
+            pages.try_push(SetOnce::new())?;
         }
         Ok(Self {
             pages,
@@ -136,8 +136,15 @@ impl<P: EventPage> Array<P> {
         }
         let mut count = self.count.lock();
         while *count < wanted {
-            // Published first: the hypervisor may link ports of this page at once. It may be there since before a resume.
-            let page = self.pages[*count].try_call_once(|| host.alloc_page())?;
+            let slot = &self.pages[*count];
+            // There already when the hypervisor refused it before, or since before a resume.
+            let page = match slot.get() {
+                Some(page) => page,
+                // Published first: the hypervisor may link ports of this page at once.
+                None => slot
+                    .set(host.alloc_page()?)
+                    .map_err(|_| Status::INTERNAL_ERROR)?,
+            };
             for word in page.words() {
                 word.store(MASKED, Ordering::Relaxed);
             }

@@ -14,8 +14,8 @@
 use atomic_waker::AtomicWaker;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kexec::nt::{SpinLock, Vec};
+use kexec::sync::SetOnce;
 use kexec::{Result, Status};
-use spin::Once;
 
 use super::abi::TAG;
 
@@ -128,8 +128,8 @@ struct Free {
 
 /// All slots, and the map from ports to them.
 pub struct Slots {
-    pages: [Once<Vec<Slot>>; SLOT_PAGES],
-    ports: [Once<Vec<AtomicU32>>; PORT_PAGES],
+    pages: [SetOnce<Vec<Slot>>; SLOT_PAGES],
+    ports: [SetOnce<Vec<AtomicU32>>; PORT_PAGES],
     free: SpinLock<Free>,
 }
 
@@ -138,8 +138,8 @@ impl Slots {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            pages: [const { Once::new() }; SLOT_PAGES],
-            ports: [const { Once::new() }; PORT_PAGES],
+            pages: [const { SetOnce::new() }; SLOT_PAGES],
+            ports: [const { SetOnce::new() }; PORT_PAGES],
             free: SpinLock::new(Free {
                 head: NONE,
                 pages: 0,
@@ -173,9 +173,9 @@ impl Slots {
         let number = place(port as usize, FIRST_PORTS).0;
         let page = self.ports.get(number).ok_or(Status::INVALID_PARAMETER)?;
         {
-            // Under the lock, so that nobody ever waits inside `Once`.
+            // Under the lock, so that a page is made once.
             let _free = self.free.lock();
-            page.try_call_once(|| filled(FIRST_PORTS << number, |_| AtomicU32::new(0)))?;
+            fill(page, FIRST_PORTS << number, |_| AtomicU32::new(0))?;
         }
         let entry = self.port_entry(port).ok_or(Status::INTERNAL_ERROR)?;
         entry.store(slot + 1, Ordering::Release);
@@ -199,11 +199,9 @@ impl Slots {
             let page = self.pages.get(free.pages).ok_or(Status::NO_MEMORY)?;
             let len = FIRST_SLOTS << free.pages;
             let base = to_u32(len - FIRST_SLOTS);
-            page.try_call_once(|| {
-                filled(len, |i| {
-                    let last = i + 1 == len;
-                    Slot::new(if last { NONE } else { base + to_u32(i) + 1 })
-                })
+            fill(page, len, |i| {
+                let last = i + 1 == len;
+                Slot::new(if last { NONE } else { base + to_u32(i) + 1 })
             })?;
             free.pages += 1;
             free.head = base;
@@ -233,7 +231,7 @@ impl Slots {
 
     /// Calls `f` with every open slot and its number.
     pub fn each_open(&self, mut f: impl FnMut(u32, &Slot)) {
-        let slots = self.pages.iter().map_while(Once::get).flatten();
+        let slots = self.pages.iter().map_while(SetOnce::get).flatten();
         for (number, slot) in (0..).zip(slots) {
             if slot.state.load(Ordering::SeqCst) == OPEN {
                 f(number, slot);
@@ -258,11 +256,17 @@ fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(NONE)
 }
 
-fn filled<T>(len: usize, make: impl Fn(usize) -> T) -> Result<Vec<T>> {
-    let mut page = Vec::new(TAG);
-    page.try_reserve(len)?;
-    for i in 0..len {
-        page.try_push(make(i))?;
+/// Makes a page of `len` entries unless it is there. By the holder of the lock only.
+fn fill<T>(page: &SetOnce<Vec<T>>, len: usize, make: impl Fn(usize) -> T) -> Result {
+    if page.get().is_some() {
+        return Ok(());
     }
-    Ok(page)
+    let mut entries = Vec::new(TAG);
+    entries.try_reserve(len)?;
+    for i in 0..len {
+        entries.try_push(make(i))?;
+    }
+    let placed = page.set(entries).is_ok();
+    debug_assert!(placed, "two makers of one page");
+    Ok(())
 }

@@ -349,6 +349,11 @@ fn an_array_that_cannot_grow_fails_the_open_and_closes_the_port() {
     assert!(failed.is_err());
     assert_eq!(xen.state().closed.len(), 1);
     assert_eq!(service.channels(), 0);
+    // The page that was refused is the one that is offered again.
+    let pages = xen.state().pages.len();
+    let again = Channel::open(&service, Kind::Unbound { domain: 0 }, Target::Future, false);
+    assert!(again.is_err());
+    assert_eq!(xen.state().pages.len(), pages);
 }
 
 #[test]

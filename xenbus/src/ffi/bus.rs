@@ -337,6 +337,8 @@ impl Drop for Events<'_> {
         // Again, for the lock of every interrupt: nobody found the service before the cut and is still inside. The flush says
         // the same of the DPCs.
         self.evtchn.disable();
+        // Here, not by the drop: a service that outlives the stop keeps the wires.
+        self.wires.disconnect(self.passive);
         flush_dpcs(self.passive);
         self.evtchn.release();
     }

@@ -164,6 +164,13 @@ impl Wires {
         &self.link
     }
 
+    /// Disconnects every interrupt; their locks may still be taken.
+    pub(super) fn disconnect(&self, passive: Passive) {
+        for connected in &*self.connected {
+            connected.interrupt.disconnect(passive);
+        }
+    }
+
     /// Interrupts taken since the start.
     pub(super) fn interrupts(&self) -> u32 {
         self.link.interrupts.load(Ordering::Relaxed)

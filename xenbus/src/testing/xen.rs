@@ -89,7 +89,8 @@ pub struct State {
     ports: BTreeMap<u32, Port>,
     /// Parameters.
     pub params: BTreeMap<u32, u64>,
-    pages: Vec<FakePage>,
+    /// Pages that were allocated so far.
+    pub pages: Vec<FakePage>,
     control: BTreeMap<u32, FakePage>,
     array: Vec<FakePage>,
     vectors: BTreeMap<u32, u8>,
