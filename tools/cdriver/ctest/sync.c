@@ -31,6 +31,21 @@ static void spin_locks(void)
     CHECK(lock == 0 && KeGetCurrentIrql() == PASSIVE_LEVEL);
 }
 
+static void queued_spin_locks(void)
+{
+    KSPIN_LOCK lock, inner;
+    KLOCK_QUEUE_HANDLE handle, second;
+    KeInitializeSpinLock(&lock);
+    KeInitializeSpinLock(&inner);
+    KeAcquireInStackQueuedSpinLock(&lock, &handle);
+    CHECK(lock != 0 && KeGetCurrentIrql() == DISPATCH_LEVEL);
+    KeAcquireInStackQueuedSpinLock(&inner, &second);
+    KeReleaseInStackQueuedSpinLock(&second);
+    CHECK(inner == 0 && KeGetCurrentIrql() == DISPATCH_LEVEL);
+    KeReleaseInStackQueuedSpinLock(&handle);
+    CHECK(lock == 0 && KeGetCurrentIrql() == PASSIVE_LEVEL);
+}
+
 static NTSTATUS wait(PVOID object, LONGLONG timeout)
 {
     LARGE_INTEGER time = { .QuadPart = timeout };
@@ -93,6 +108,11 @@ static void semaphores_and_mutexes(void)
     CHECK(!ExTryToAcquireFastMutex(&fast));
     ExReleaseFastMutex(&fast);
     CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL);
+    KeEnterCriticalRegion();
+    ExAcquireFastMutexUnsafe(&fast);
+    CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL);
+    ExReleaseFastMutexUnsafe(&fast);
+    KeLeaveCriticalRegion();
 }
 
 static volatile LONG timer_runs;
@@ -183,6 +203,7 @@ void sync_tests(void)
 {
     RUN(inline_irql);
     RUN(spin_locks);
+    RUN(queued_spin_locks);
     RUN(events);
     RUN(several_objects);
     RUN(semaphores_and_mutexes);

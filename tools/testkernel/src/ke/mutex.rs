@@ -164,6 +164,12 @@ extern "win64" fn ex_initialize_fast_mutex(mutex: Ptr) {
 }
 
 extern "win64" fn ex_acquire_fast_mutex_unsafe(mutex: Ptr) {
+    if arch::irql() == 0 && !crate::ps::thread::apcs_disabled() {
+        verifier::fail(
+            "fast_mutex_apcs",
+            format_args!("neither at APC_LEVEL nor in a critical region"),
+        );
+    }
     enter(mutex);
 }
 

@@ -285,8 +285,13 @@ extern "win64" fn ke_leave_critical_region() {
     }
 }
 
+/// Whether the current thread is in a critical or guarded region.
+pub(crate) fn apcs_disabled() -> bool {
+    current().apc_disable.load(Ordering::Relaxed) != 0
+}
+
 extern "win64" fn ke_are_apcs_disabled() -> u8 {
-    u8::from(current().apc_disable.load(Ordering::Relaxed) != 0)
+    u8::from(apcs_disabled())
 }
 
 crate::exports! {

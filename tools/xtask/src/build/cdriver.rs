@@ -127,6 +127,11 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ("event_wait", "set_event_wait", "KeSetEvent"),
     ("fast_fail", "fast_fail", "-"),
     (
+        "fast_mutex_apcs",
+        "fast_mutex_apcs",
+        "ExAcquireFastMutexUnsafe",
+    ),
+    (
         "fast_mutex_foreign",
         "mutex_not_owned",
         "ExReleaseFastMutex",
