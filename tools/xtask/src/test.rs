@@ -9,6 +9,7 @@ mod drivers;
 mod dump;
 mod faults;
 mod sample;
+mod storm;
 mod xen;
 
 use std::time::Instant;
@@ -140,6 +141,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                 ])
             });
             drivers::steps(&mut suite, &kernel);
+            storm::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
             children::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);

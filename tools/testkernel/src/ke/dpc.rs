@@ -12,6 +12,7 @@ use crate::arch::{self, MAX_CPUS};
 use crate::export::{ANY, IrqlRule, P};
 use crate::ke::event::Event;
 use crate::ke::sched;
+use crate::ke::testing;
 use crate::ke::wait::Timeout;
 use crate::mem::Ptr;
 use crate::status::{self, NtStatus};
@@ -98,7 +99,9 @@ pub(crate) fn drain() {
                 let routine = dpc.ptr(0x18);
                 RUNNING[this.number].store(dpc.0, Ordering::Release);
                 this.in_dpc.store(true, Ordering::Relaxed);
+                let begin = testing::dpc_begins();
                 verifier::call::driver("DPC routine", routine, &args);
+                testing::dpc_ends(begin);
                 this.in_dpc.store(false, Ordering::Relaxed);
                 RUNNING[this.number].store(0, Ordering::Release);
             }

@@ -26,6 +26,8 @@ pub mod sched;
 #[cfg(target_os = "none")]
 pub mod spinlock;
 #[cfg(target_os = "none")]
+pub mod testing;
+#[cfg(target_os = "none")]
 pub mod timer;
 #[cfg(target_os = "none")]
 pub mod wait;
@@ -51,6 +53,7 @@ pub static TABLES: &[&[Export]] = &[
     interrupt::EXPORTS,
     spinlock::EXPORTS,
     processor::EXPORTS,
+    testing::EXPORTS,
     bugcheck::EXPORTS,
 ];
 /// The tables of this folder.

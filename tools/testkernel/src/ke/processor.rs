@@ -124,13 +124,7 @@ pub(crate) fn left_by(driver: &str) -> usize {
     CALLBACKS.lock().iter().filter(|c| c.1 == driver).count()
 }
 
-/// Not an NT function: what a driver that measures itself finds at run time, and only here.
-extern "win64" fn test_kernel_busy_ticks() -> u64 {
-    arch::busy_ticks()
-}
-
 crate::exports! {
-    "TestKernelBusyTicks", ANY => test_kernel_busy_ticks;
     "KeGetCurrentProcessorNumberEx", ANY => ke_get_current_processor_number_ex;
     "KeGetProcessorNumberFromIndex", ANY => ke_get_processor_number_from_index;
     "KeGetProcessorIndexFromNumber", ANY => ke_get_processor_index_from_number;

@@ -39,14 +39,16 @@ pub(crate) const IMAGES: [&str; 6] = [
     "xentest",
 ];
 
+/// Drivers for tests, which are not part of any package.
+pub(crate) const TEST_IMAGES: [&str; 1] = ["kstorm"];
+
 /// Folder of the package that an image is made from.
 fn package_dir(name: &str) -> PathBuf {
-    util::root().join(match name {
-        "xensample" => "tools/xensample",
-        "xenprobe" => "tools/xenprobe",
-        "xentest" => "tools/xentest",
-        _ => name,
-    })
+    let root = util::root();
+    match name {
+        "xensample" | "xenprobe" | "xentest" | "kstorm" => root.join("tools").join(name),
+        _ => root.join(name),
+    }
 }
 
 /// Arguments of `cargo xtask build`.
@@ -138,10 +140,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// Something doesn't compile or link, or an image fails a check.
 pub(crate) fn images(flavor: Flavor, names: &[&str]) -> Result<()> {
     for name in names {
-        if !IMAGES.contains(name) {
+        if !IMAGES.contains(name) && !TEST_IMAGES.contains(name) {
             bail!(
                 "there is no image `{name}`: the images are {}",
-                IMAGES.join(", ")
+                [&IMAGES[..], &TEST_IMAGES[..]].concat().join(", ")
             );
         }
     }

@@ -55,7 +55,13 @@ pub fn cpu() -> &'static Cpu {
 /// For how long all CPUs together have run, in nanoseconds: Xen's word, so neither halts nor the time of other domains
 /// are in it. Without Xen the time stamp counter.
 pub fn busy_ticks() -> u64 {
-    super::xen::running(cpu_count()).unwrap_or_else(insn::rdtsc)
+    super::xen::running(0..cpu_count()).unwrap_or_else(insn::rdtsc)
+}
+
+/// For how long this CPU has run; as [`busy_ticks`].
+pub fn own_ticks() -> u64 {
+    let this = cpu_number();
+    super::xen::running(this..this + 1).unwrap_or_else(insn::rdtsc)
 }
 
 /// The CPU with that index.

@@ -14,7 +14,8 @@ mod xen;
 pub use acpi::Topology;
 pub use asm::*;
 pub use cpu::{
-    Cpu, busy_ticks, cpu, cpu_count, cpu_number, cpu_of, current_thread, set_current_thread,
+    Cpu, busy_ticks, cpu, cpu_count, cpu_number, cpu_of, current_thread, own_ticks,
+    set_current_thread,
 };
 pub use memmap::Range;
 pub use start::{

@@ -3,6 +3,7 @@
 //! QEMU) the run ends through the debug exit port.
 
 use core::arch::asm;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::asm as insn;
@@ -52,14 +53,14 @@ fn hypercall(op: u64, a: u64, b: u64, c: u64) -> i64 {
     result
 }
 
-/// Nanoseconds that Xen has run the vCPUs `0..count` for; `None` without Xen.
-pub(super) fn running(count: usize) -> Option<u64> {
+/// Nanoseconds that Xen has run these vCPUs for; `None` without Xen.
+pub(super) fn running(vcpus: Range<usize>) -> Option<u64> {
     /// vcpu_op, VCPUOP_get_runstate_info.
     const VCPU_OP: u64 = 24;
     const GET_RUNSTATE_INFO: u64 = 4;
     on_xen().then_some(())?;
     let mut total = 0;
-    for vcpu in 0..count as u64 {
+    for vcpu in vcpus.start as u64..vcpus.end as u64 {
         // State, entry time, then the time in each of four states, of which "running" is the first.
         let mut info = [0u64; 6];
         if hypercall(VCPU_OP, GET_RUNSTATE_INFO, vcpu, info.as_mut_ptr() as u64) != 0 {

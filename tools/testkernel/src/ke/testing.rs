@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What NT does not have: an interrupt that a test driver can raise on any CPU, and how long DPC routines run.
+//!
+//! Drivers find these at run time (`MmGetSystemRoutineAddress`), and only here. The interrupt is a vector of the local APIC like
+//! those of message interrupts, sent between CPUs; a driver connects to it with `IoConnectInterruptEx`.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use crate::arch;
+use crate::export::ANY;
+use crate::ke::interrupt;
+use crate::verifier;
+
+static VECTOR: AtomicU32 = AtomicU32::new(0);
+
+/// The vector for tests, one for all drivers.
+extern "win64" fn test_kernel_interrupt_vector() -> u32 {
+    let known = VECTOR.load(Ordering::Acquire);
+    if known != 0 {
+        return known;
+    }
+    let fresh = u32::from(interrupt::allocate_message().0);
+    match VECTOR.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => fresh,
+        Err(first) => first,
+    }
+}
+
+/// Raises it on CPU `cpu`. As the local APIC has it, one that is pending there already swallows the next.
+extern "win64" fn test_kernel_raise_interrupt(cpu: u32) {
+    let vector = VECTOR.load(Ordering::Acquire);
+    if vector == 0 || cpu as usize >= arch::cpu_count() {
+        verifier::fail("bad_argument", format_args!("no test interrupt {cpu}"));
+    }
+    arch::apic::send_to(cpu as usize, vector as u8);
+}
+
+const BUCKETS: usize = 24;
+static MEASURED: AtomicBool = AtomicBool::new(false);
+static COUNT: AtomicU64 = AtomicU64::new(0);
+static MOST: AtomicU64 = AtomicU64::new(0);
+static OVERHEAD: AtomicU64 = AtomicU64::new(0);
+/// Bucket `n`: runs of 2^n to 2^(n+1) ticks.
+static HISTOGRAM: [AtomicU64; BUCKETS] = [const { AtomicU64::new(0) }; BUCKETS];
+
+/// The start of a driver's DPC routine on this CPU: its own running time, when runs are measured.
+pub(crate) fn dpc_begins() -> Option<u64> {
+    MEASURED.load(Ordering::Relaxed).then(arch::own_ticks)
+}
+
+/// Its end.
+pub(crate) fn dpc_ends(begin: Option<u64>) {
+    COUNT.fetch_add(1, Ordering::Relaxed);
+    let Some(begin) = begin else {
+        return;
+    };
+    let ticks = (arch::own_ticks() - begin).saturating_sub(OVERHEAD.load(Ordering::Relaxed));
+    MOST.fetch_max(ticks, Ordering::Relaxed);
+    let bucket = (ticks.max(1).ilog2() as usize).min(BUCKETS - 1);
+    HISTOGRAM[bucket].fetch_add(1, Ordering::Relaxed);
+}
+
+/// From here on runs of drivers' DPC routines are measured.
+extern "win64" fn test_kernel_dpc_measure() {
+    let mut least = u64::MAX;
+    for _ in 0..16 {
+        let begin = arch::own_ticks();
+        least = least.min(arch::own_ticks() - begin);
+    }
+    OVERHEAD.store(least, Ordering::Relaxed);
+    MOST.store(0, Ordering::Relaxed);
+    for bucket in &HISTOGRAM {
+        bucket.store(0, Ordering::Relaxed);
+    }
+    MEASURED.store(true, Ordering::Release);
+}
+
+/// 0: runs of drivers' DPC routines so far; 1: the longest that was measured, in ticks; 2 + n: how many took 2^n to 2^(n+1).
+extern "win64" fn test_kernel_dpc_figure(which: u32) -> u64 {
+    match which {
+        0 => COUNT.load(Ordering::Relaxed),
+        1 => MOST.load(Ordering::Relaxed),
+        n => HISTOGRAM
+            .get(n as usize - 2)
+            .map_or(0, |bucket| bucket.load(Ordering::Relaxed)),
+    }
+}
+
+/// For how long all CPUs together have run.
+extern "win64" fn test_kernel_busy_ticks() -> u64 {
+    arch::busy_ticks()
+}
+
+/// For how long this CPU has run.
+extern "win64" fn test_kernel_own_ticks() -> u64 {
+    arch::own_ticks()
+}
+
+crate::exports! {
+    "TestKernelBusyTicks", ANY => test_kernel_busy_ticks;
+    "TestKernelOwnTicks", ANY => test_kernel_own_ticks;
+    "TestKernelInterruptVector", ANY => test_kernel_interrupt_vector;
+    "TestKernelRaiseInterrupt", ANY => test_kernel_raise_interrupt;
+    "TestKernelDpcMeasure", ANY => test_kernel_dpc_measure;
+    "TestKernelDpcFigure", ANY => test_kernel_dpc_figure;
+}

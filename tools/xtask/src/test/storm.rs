@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Storms of interrupts and wakes on kexec (`tools/kstorm`), with 4 vCPUs: in plain QEMU by many host threads, where races are
+//! real, and on Xen by the rig's instruction clock, where the figures are.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rig::{Cache, GuestConfig, Payload, Rig, RigConfig, pack, plain};
+
+use super::Suite;
+use crate::build::{self, Flavor};
+use crate::util;
+
+const VCPUS: u32 = 4;
+const LIMIT: Duration = Duration::from_secs(240);
+/// Unloads in the middle of a storm.
+const UNLOADS: usize = 1000;
+/// Instructions that one activation may take.
+const LONGEST: u64 = 100_000;
+const PARAMETERS: &str = r"\Registry\Machine\SYSTEM\CurrentControlSet\Services\kstorm\Parameters";
+
+pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
+    suite.step("storm: kstorm builds", || {
+        build::images(Flavor::Free, &build::TEST_IMAGES)
+    });
+    suite.step("storm: no wake is lost, plain QEMU", || {
+        let lines = in_qemu(kernel, 0, "")?;
+        Figures::of(&lines)?.check()
+    });
+    suite.step("storm: a thousand unloads leave nothing", || {
+        let lines = in_qemu(kernel, 1, &format!("repeat={UNLOADS}\n"))?;
+        unloads(&lines)
+    });
+    suite.step("storm: on Xen, by the instruction clock", || {
+        let lines = on_xen(kernel)?;
+        print(&lines);
+        let figures = Figures::of(&lines)?;
+        figures.check()?;
+        figures.check_instructions()
+    });
+}
+
+fn payload(mode: u32, boot: &str) -> Result<Payload> {
+    let image = util::read(&Flavor::Free.dir().join("kstorm.sys"))?;
+    let limit = LIMIT.as_secs();
+    Ok(Payload::new()
+        .boot(&format!("drivers=kstorm\ntimeout={limit}\n{boot}"))
+        .registry(&format!(
+            "K\t{PARAMETERS}\nV\t{PARAMETERS}\tMode\tdword\t{mode}\n"
+        ))
+        .driver("kstorm.sys", image))
+}
+
+fn good_end(lines: Vec<String>) -> Result<Vec<String>> {
+    let wrong = lines
+        .iter()
+        .find(|line| line.starts_with("KERNEL: failed") || line.starts_with("VERIFIER: "));
+    ensure!(wrong.is_none(), "{}", wrong.map_or("", String::as_str));
+    ensure!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("KERNEL: done status=ok")),
+        "the kernel has no good last line"
+    );
+    Ok(lines)
+}
+
+fn in_qemu(kernel: &Path, mode: u32, boot: &str) -> Result<Vec<String>> {
+    let image = pack(&util::read(kernel)?, &payload(mode, boot)?)?;
+    let lines = good_end(plain(&Cache::new(), &image, VCPUS, LIMIT)?)?;
+    print(&lines);
+    Ok(lines)
+}
+
+fn on_xen(kernel: &Path) -> Result<Vec<String>> {
+    let image = pack(&util::read(kernel)?, &payload(0, "")?)?;
+    let mut rig = Rig::start(RigConfig {
+        cache: Cache::new(),
+        icount: true,
+        ..RigConfig::default()
+    })?;
+    rig.create_guest(&GuestConfig {
+        vcpus: VCPUS,
+        ..GuestConfig::new(image)
+    })?;
+    rig.wait_log("^KERNEL: (done|failed)", LIMIT)?;
+    let lines = rig.guest_log()?;
+    rig.destroy()?;
+    good_end(lines)
+}
+
+fn print(lines: &[String]) {
+    for line in lines.iter().filter(|line| line.contains("RESULT kstorm.")) {
+        println!("    {line}");
+    }
+}
+
+fn unloads(lines: &[String]) -> Result<()> {
+    let count = |text: &str| lines.iter().filter(|line| line.as_str() == text).count();
+    let (loaded, unloaded) = (
+        count("KERNEL: driver kstorm: DriverEntry returned 0x0"),
+        count("KERNEL: driver kstorm: unloaded"),
+    );
+    println!("    unloads in the middle of a storm: {unloaded}");
+    ensure!(
+        (loaded, unloaded) == (UNLOADS, UNLOADS),
+        "{loaded} loads and {unloaded} unloads"
+    );
+    Ok(())
+}
+
+/// The figures of one run.
+pub(crate) struct Figures<'a>(&'a [String]);
+
+impl<'a> Figures<'a> {
+    fn of(lines: &'a [String]) -> Result<Self> {
+        let figures = Self(lines);
+        figures.get("frozen", "ticks")?;
+        Ok(figures)
+    }
+
+    /// `RESULT kstorm.LINE ... KEY=VALUE`.
+    fn get(&self, line: &str, key: &str) -> Result<u64> {
+        let start = format!("RESULT kstorm.{line} ");
+        let found = self.0.iter().find_map(|text| text.split(&start).nth(1));
+        let words = found.with_context(|| format!("no line {start:?}"))?;
+        let value = words
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let value = value.with_context(|| format!("no {key} in {words:?}"))?;
+        value.parse().with_context(|| format!("{key}={value}"))
+    }
+
+    /// What holds on every machine.
+    fn check(&self) -> Result<()> {
+        let taken = self.get("isr-storm", "taken")?;
+        ensure!(taken > 0, "no interrupt came");
+        ensure!(
+            self.get("isr-storm", "seen")? == taken,
+            "the task did not see the last interrupt"
+        );
+        ensure!(self.get("cross-wakes", "lost")? == 0, "wakes were lost");
+        ensure!(
+            self.get("activations", "count")? > 0,
+            "nothing was measured"
+        );
+        Ok(())
+    }
+
+    /// What holds where ticks are instructions.
+    fn check_instructions(&self) -> Result<()> {
+        let (best, bound) = (
+            self.get("fairness", "best")?,
+            self.get("fairness", "bound")?,
+        );
+        ensure!(
+            best <= bound,
+            "a task waited {best} activations, {bound} allowed"
+        );
+        let longest = self.get("activations", "max")?;
+        ensure!(
+            longest <= LONGEST,
+            "an activation took {longest} instructions, {LONGEST} allowed"
+        );
+        Ok(())
+    }
+}
