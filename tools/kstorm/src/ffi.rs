@@ -15,7 +15,7 @@ use crate::unload::Running;
 
 /// FILE_DEVICE_UNKNOWN.
 const FILE_DEVICE_UNKNOWN: u32 = 0x22;
-const PARAMETERS: &WStr =
+const PARAMETERS: WStr<'static> =
     wstr!("\\Registry\\Machine\\SYSTEM\\CurrentControlSet\\Services\\kstorm\\Parameters");
 
 struct State {
@@ -55,7 +55,7 @@ fn clock() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-fn find(name: &WStr) -> Result<usize> {
+fn find(name: WStr<'_>) -> Result<usize> {
     let bytes = (name.units().len() * 2) as u16;
     let mut string = UNICODE_STRING {
         Length: bytes,
