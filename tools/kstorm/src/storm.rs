@@ -293,7 +293,8 @@ fn fairness(machine: &Machine, passive: Passive) -> Result {
 
 fn activations(machine: &Machine) {
     let (count, most) = ((machine.figure)(0), (machine.figure)(1));
-    info!("RESULT kstorm.activations count={count} max={most}");
+    let whole = (machine.figure)(99);
+    info!("RESULT kstorm.activations count={count} max={most} with-interrupts={whole}");
     for bucket in 0..24 {
         let runs = (machine.figure)(2 + bucket);
         if runs != 0 {

@@ -181,7 +181,10 @@ extern "C" fn trap(frame: &mut Frame) {
             let level = vector >> 4;
             insn::set_irql(level);
             let this = super::cpu();
-            this.interrupt_depth.fetch_add(1, Ordering::Relaxed);
+            let outer = this.interrupt_depth.fetch_add(1, Ordering::Relaxed) == 0;
+            let stolen = (outer && this.in_dpc.load(Ordering::Relaxed))
+                .then(ke::testing::dpc_begins)
+                .flatten();
             if vector != IPI_VECTOR {
                 insn::enable_interrupts();
             }
@@ -193,6 +196,7 @@ extern "C" fn trap(frame: &mut Frame) {
             insn::disable_interrupts();
             this.interrupt_depth.fetch_sub(1, Ordering::Relaxed);
             apic::eoi();
+            ke::testing::interrupt_ends(stolen);
             insn::set_irql(old);
         }
     }
