@@ -188,6 +188,8 @@ impl<P: Platform> Core<P> {
             micros => self.platform.micros().saturating_add(micros),
         };
         let mut polls = 0;
+        // Polls, and tasks that were cancelled or freed: those take their time as well.
+        let mut steps = 0;
         loop {
             let Some(task) = self.pop() else {
                 if self.head.queue.is_quiet() {
@@ -202,14 +204,15 @@ impl<P: Platform> Core<P> {
                 self.append(self.head.queue.take());
                 continue;
             };
-            let late = polls % 8 == 7 && budget.micros != 0 && self.platform.micros() >= deadline;
-            if polls >= budget.polls || late {
+            let late = steps % 8 == 7 && budget.micros != 0 && self.platform.micros() >= deadline;
+            if steps >= budget.polls || late {
                 self.unpop(task);
                 self.head.runner.store(0, Ordering::Relaxed);
                 self.head.queue.pause();
                 self.platform.pend();
                 return Outcome::More { polls };
             }
+            steps += 1;
             if self.step(task) {
                 polls += 1;
             }

@@ -12,7 +12,7 @@ use crate::task::TaskInfo;
 /// Any.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Polls.
+    /// Polls, and tasks whose future or block is dropped without one.
     pub polls: usize,
     /// Microseconds, looked at every eight polls; zero means no limit.
     pub micros: u64,

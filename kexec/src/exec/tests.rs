@@ -309,6 +309,23 @@ fn slow_polls_end_an_activation_by_time() {
 }
 
 #[test]
+fn cancelled_tasks_are_dropped_within_the_budget_of_an_activation() {
+    let rig = Rig::new();
+    let handles: Vec<_> = (0..100).map(|_| rig.spawn(pending::<()>())).collect();
+    rig.run();
+    rig.0.close();
+    rig.pends();
+    assert_eq!(rig.0.run(Budget::DPC), Outcome::More { polls: 0 });
+    let finished = |wanted: bool| {
+        let count = |handle: &&JoinHandle<()>| handle.is_finished() == wanted;
+        handles.iter().filter(count).count()
+    };
+    assert_eq!((finished(true), rig.pends()), (64, 1));
+    assert_eq!(rig.0.run(Budget::DPC), Outcome::Idle { polls: 0 });
+    assert_eq!(finished(true), 100);
+}
+
+#[test]
 fn an_inline_drive_from_inside_a_poll_is_an_error() {
     let rig = Rig::new();
     let address = core::ptr::from_ref(&*rig.0).addr();
