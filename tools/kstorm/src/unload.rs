@@ -76,7 +76,7 @@ impl Running {
         for me in 0..cpus.max(2) - 1 {
             let (bell, over, raise) = (self.bell.clone(), self.over.clone(), machine.raise);
             self.threads
-                .try_push(Thread::spawn(TAG, passive, move |passive| {
+                .try_push(Thread::spawn(TAG, passive, move |_| {
                     let mut n = me;
                     while !over.load(Ordering::Acquire) {
                         raise(n % cpus);
@@ -84,19 +84,20 @@ impl Running {
                             let _raised = Raised::to_high();
                             bell.notify();
                         }
-                        n += 1;
-                        // Lets others have the processor; interrupts that are on their way come meanwhile.
-                        if n % 32 == 0 {
-                            delay(passive, Duration::ZERO);
-                        }
+                        n = n.wrapping_add(1);
                     }
                 })?)?;
         }
-        for _ in 0..5_000 {
+        for turn in 0..100_000 {
             if self.polls.load(Ordering::Acquire) >= 4 {
                 return Ok(());
             }
-            delay(passive, Duration::from_millis(1));
+            // A delay takes a whole tick of the clock: look for a while first.
+            if turn < 90_000 {
+                core::hint::spin_loop();
+            } else {
+                delay(passive, Duration::from_millis(1));
+            }
         }
         Err(Status::UNSUCCESSFUL)
     }
