@@ -23,9 +23,8 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kexec::nt::{Arc, SpinLock, Tag, Vec};
-use kexec::sync::{Event, Reset};
+use kexec::sync::{Event, Reset, SetOnce};
 use kexec::{error, info, warn};
-use spin::Once;
 
 use super::foreign::Foreign;
 use super::host::{ENTRIES, Entry, GrantHost, Snapshot, TableFrame};
@@ -148,7 +147,7 @@ impl Account {
 pub struct Gnttab<H: GrantHost> {
     pub(super) foreign: Foreign<H>,
     host: H,
-    segments: Vec<Once<Segment<H::Frame>>>,
+    segments: Vec<SetOnce<Segment<H::Frame>>>,
     state: SpinLock<State>,
     /// Frames mapped. Held while the table grows.
     growing: SpinLock<u32>,
@@ -175,7 +174,7 @@ impl<H: GrantHost> Gnttab<H> {
         let most = host.max_frames()?.min(MOST_FRAMES);
         let mut segments = Vec::try_with_capacity(TAG, most as usize)?;
         for _ in 0..most {
-            segments.try_push(Once::new())?;
+            segments.try_push(SetOnce::new())?;
         }
         let state = State {
             head: NIL,
@@ -485,7 +484,8 @@ impl<H: GrantHost> Gnttab<H> {
             })?;
         }
         let frame = self.host.map_frame(index)?;
-        let segment = place.call_once(|| Segment { slots, frame });
+        let segment = place.set(Segment { slots, frame });
+        let segment = segment.map_err(|_| Status::INTERNAL_ERROR)?;
         *mapped += 1;
         let mut state = self.state.lock();
         let first = index * ENTRIES as u32;
