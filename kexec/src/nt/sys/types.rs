@@ -167,6 +167,7 @@ layout!(
 
 /// Called with the buffer and its length.
 pub type PKBUGCHECK_CALLBACK_ROUTINE = unsafe extern "C" fn(PVOID, u32);
+
 /// FAST_MUTEX: a count, the owner, and the event that its waiters sleep on.
 #[derive(Debug)]
 #[repr(C)]
