@@ -10,6 +10,7 @@ use kexec::nt::Tag;
 use kexec::nt::wdm::DevicePtr;
 use kexec::{Passive, Result};
 
+use crate::errno::status::CONNECTION_DISCONNECTED;
 use crate::evtchn::EvtchnV9;
 use crate::ffi::evtchn::{Events, Open, Remote};
 use crate::ffi::query::query;
@@ -88,7 +89,7 @@ pub struct Channel<'a> {
 }
 
 impl Channel<'_> {
-    /// The local port, for the other end to bind to.
+    /// The local port, for the other end to bind to; 0 once the channel went with a suspend.
     #[must_use]
     pub fn port(&self) -> u32 {
         self.open.port()
@@ -124,10 +125,16 @@ impl Channel<'_> {
     /// Waits for events that no earlier wait has reported, and returns how many there were.
     ///
     /// Cancel-safe. One task waits at a time.
-    pub async fn wait(&self) -> u32 {
+    ///
+    /// # Errors
+    /// `STATUS_CONNECTION_DISCONNECTED`: the channel went with the domain that was suspended. Open another one.
+    pub async fn wait(&self) -> Result<u32> {
         let seen = self.seen.load(Ordering::Relaxed);
         let count = poll_fn(|cx| self.open.poll_beyond(seen, cx)).await;
+        if self.open.port() == 0 {
+            return Err(CONNECTION_DISCONNECTED);
+        }
         self.seen.store(count, Ordering::Relaxed);
-        count.wrapping_sub(seen)
+        Ok(count.wrapping_sub(seen))
     }
 }

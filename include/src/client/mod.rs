@@ -12,7 +12,7 @@
 //!     let channel = evtchn.unbound(u16::try_from(backend).unwrap_or(0))?;
 //!     store.write("data/demo/port", "7").await?;
 //!     channel.unmask();
-//!     channel.wait().await;
+//!     channel.wait().await?;
 //!     channel.send();
 //!     store
 //!         .transaction(async |t| {

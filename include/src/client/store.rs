@@ -139,7 +139,12 @@ impl Store {
     {
         for _ in 0..ATTEMPTS {
             // An error drops the transaction, which aborts it.
-            let (transaction, value) = body(self.start().await?).await?;
+            let transaction = match self.start().await {
+                // A suspend came in between.
+                Err(Status::RETRY) => continue,
+                started => started?,
+            };
+            let (transaction, value) = body(transaction).await?;
             match transaction.commit().await {
                 Ok(()) => return Ok(value),
                 Err(Status::RETRY) => {}

@@ -17,7 +17,7 @@ async fn evtchn_bounces_off_dom0(probe: &Probe) -> Outcome {
     let mut received = 0;
     while received < BOUNCES {
         channel.send();
-        received += channel.wait().await;
+        received += channel.wait().await?;
     }
     let question = text(format_args!("evtchn join"));
     let answer = probe.ask(question?).await?;

@@ -8,7 +8,7 @@ use kexec::nt::sys::{DEVICE_OBJECT, DRIVER_OBJECT, IRP, UNICODE_STRING};
 use kexec::nt::wdm::{Device, DevicePtr, Driver, Irp, mj, mn};
 use kexec::nt::{Arc, SpinLock, Tag};
 use kexec::{DpcExecutor, JoinHandle, Passive, Result, Status, error, info, task};
-use xenbus_interface::client::{Evtchn, Store};
+use xenbus_interface::client::{Evtchn, SharedInfo, Store, Suspend};
 use xenbus_interface::xen;
 
 use crate::measure::Probe;
@@ -127,11 +127,15 @@ impl Extension {
         }
         let store = Store::open(TAG, self.lower, passive)?;
         let evtchn = Evtchn::open(TAG, self.lower, passive)?;
+        let suspend = Suspend::open(TAG, self.lower, passive)?;
+        let clock = SharedInfo::open(self.lower, passive)?;
         let services = Arc::try_new(
             TAG,
             Services {
                 store,
                 evtchn,
+                suspend,
+                clock,
                 probe,
             },
         )?;

@@ -8,4 +8,5 @@ mod ffi;
 pub mod measure;
 #[cfg(windows)]
 mod published;
+mod resume;
 pub mod sample;

@@ -5,7 +5,7 @@ use core::fmt::Write;
 
 use heapless::String;
 use kexec::{Result, Status, info};
-use xenbus_interface::client::{Evtchn, Store};
+use xenbus_interface::client::{Evtchn, SharedInfo, Store, Suspend};
 
 use crate::measure;
 use crate::measure::Probe;
@@ -16,6 +16,8 @@ pub const BOUNCES: u32 = 1000;
 const PASSES: u32 = 10;
 /// Instead of a nonce: keep requests outstanding until one fails.
 const OUTAGE: &str = "outage";
+/// Instead of a nonce: live through suspends.
+const SUSPEND: &str = "suspend";
 
 /// The interfaces that the steps use.
 pub struct Services {
@@ -23,6 +25,10 @@ pub struct Services {
     pub store: Store,
     /// Event channels.
     pub evtchn: Evtchn,
+    /// Suspends.
+    pub suspend: Suspend,
+    /// Wall clock.
+    pub clock: SharedInfo,
     /// For costs.
     pub probe: Probe,
 }
@@ -64,6 +70,9 @@ impl Services {
         let nonce = nonce.text()?;
         if nonce == OUTAGE {
             return self.outage().await;
+        }
+        if nonce == SUSPEND {
+            return crate::resume::run(self).await;
         }
         self.echo(nonce).await?;
         self.list().await?;
@@ -211,7 +220,7 @@ impl Services {
         let mut received = 0;
         measure!(self.probe, "bounce", BOUNCES, async {
             channel.send();
-            received += channel.wait().await;
+            received += channel.wait().await?;
             Ok(())
         })?;
         self.store

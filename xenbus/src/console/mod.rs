@@ -51,7 +51,6 @@ struct State<H: Hypervisor + Machine> {
 /// The console of one start; see the module.
 pub struct Console<P: ConsolePage, H: Hypervisor + Machine> {
     page: P,
-    port: u32,
     state: HighLock<State<H>>,
     wakeups: SpinLock<Vec<(u32, Wakeup)>>,
     next: SpinLock<u32>,
@@ -72,7 +71,6 @@ impl<P: ConsolePage, H: Hypervisor + Machine> Console<P, H> {
             TAG,
             Self {
                 page,
-                port,
                 state: HighLock::new(State {
                     ring: None,
                     channel: None,
@@ -82,7 +80,7 @@ impl<P: ConsolePage, H: Hypervisor + Machine> Console<P, H> {
                 replaced: Notify::new(),
             },
         )?;
-        this.resume(service)?;
+        this.resume(service, port)?;
         Ok(this)
     }
 
@@ -93,14 +91,14 @@ impl<P: ConsolePage, H: Hypervisor + Machine> Console<P, H> {
     ///
     /// # IRQL
     /// `<= DISPATCH_LEVEL`.
-    pub fn resume(&self, service: &Arc<Evtchn<H>>) -> Result {
+    pub fn resume(&self, service: &Arc<Evtchn<H>>, port: u32) -> Result {
         // The old channel first: its port number may be the new one's.
         self.stop();
         let ring = Ring::attach(&self.page).map_err(|fault| {
             report(fault);
             Status::DEVICE_PROTOCOL_ERROR
         })?;
-        let kind = Kind::Fixed { port: self.port };
+        let kind = Kind::Fixed { port };
         let channel = Channel::open(service, kind, Target::Future, false)?;
         channel.unmask(false, true);
         let channel = Arc::try_new(TAG, channel)?;
@@ -395,7 +393,7 @@ mod tests {
         rig.xen.add_port(PORT, PortKind::InterDomain(0, 9));
         let config = Config::default();
         rig.service.resume(config).expect("vectors again");
-        rig.console.resume(&rig.service).expect("again");
+        rig.console.resume(&rig.service, PORT).expect("again");
         assert!(poll_once(task.as_mut()).is_pending());
         assert_eq!(signals(2), 1);
         assert_eq!(rig.console.write(b"x"), 1);

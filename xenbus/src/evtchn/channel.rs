@@ -126,6 +126,12 @@ impl<H: Hypervisor + Machine> Channel<H> {
         })
     }
 
+    /// The service that it belongs to.
+    #[must_use]
+    pub fn service(&self) -> &Arc<Evtchn<H>> {
+        &self.service
+    }
+
     fn slot(&self) -> Option<&Slot> {
         self.service.slots.get(self.number)
     }

@@ -19,6 +19,9 @@ use super::slots::{NONE, Slot, Slots};
 
 /// `HVM_PARAM_CALLBACK_IRQ`.
 const PARAM_CALLBACK_IRQ: u32 = 0;
+/// A type that Xen takes for "no callback". The parameter must not be 0 even where there is no line: toolstacks read it to learn
+/// whether there are drivers, and suspend a domain without asking it otherwise.
+const NO_LINE: u64 = 0x80 << 56;
 /// Ports looked at in one interrupt or DPC.
 const BUDGET: usize = 64;
 
@@ -142,12 +145,13 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         if config.upcall {
             self.enable_vectors();
         }
-        let line = self.host.line().is_some_and(|line| {
-            // Type 0: a GSI.
-            let set = self.host.set_param(PARAM_CALLBACK_IRQ, u64::from(line));
-            set.inspect_err(|status| kexec::warn!("evtchn: no callback line, {status}"))
-                .is_ok()
-        });
+        // Type 0: a GSI.
+        let line = self.host.line();
+        let set = self
+            .host
+            .set_param(PARAM_CALLBACK_IRQ, line.map_or(NO_LINE, u64::from))
+            .inspect_err(|status| kexec::warn!("evtchn: no callback line, {status}"));
+        let line = line.is_some() && set.is_ok();
         if !line && !self.has_upcall(0) {
             self.enabled.store(false, Ordering::SeqCst);
             return Err(Status::UNSUCCESSFUL);

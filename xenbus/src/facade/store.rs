@@ -45,6 +45,10 @@ impl<'a> Store<'a> {
             make(&self.client.synchronous())
         };
         let shared = self.client.shared();
+        if kexec::Apc::here().is_none() {
+            // It cannot wait for a suspend, and none can come in between.
+            shared.unpause();
+        }
         wait(self.executor, DISPATCH_LIMIT, call, || shared.kick())?
     }
 
@@ -133,6 +137,9 @@ impl<'a> Store<'a> {
             self.client.synchronous()
         };
         let shared = client.shared();
+        if kexec::Apc::here().is_none() {
+            shared.unpause();
+        }
         let start = client.start_transaction();
         wait(self.executor, DISPATCH_LIMIT, start, || shared.kick())?
     }

@@ -18,6 +18,7 @@ use kexec::{
     DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
     info, task, warn,
 };
+use spin::Once;
 use xenbus_interface::gnttab::STORE_REFERENCE;
 
 use xenbus_interface::xen::log_levels;
@@ -31,6 +32,7 @@ use super::grants::Grants;
 pub(super) use super::hypervisor::Line;
 use super::hypervisor::{Wires, Xen};
 use super::root::XenbusRoot;
+use super::suspend::{Parts, Watcher};
 use super::tables::Child;
 use crate::cache::Caches;
 use crate::enumerate::{self, Children, Policy as ScanPolicy};
@@ -46,6 +48,7 @@ use crate::store::connection::{
 use crate::store::ring::{CONTROL_WORDS, DATA_LEN, RingPage};
 use crate::store::wire::Path;
 use crate::store::{Client, Policy};
+use crate::suspend::Suspend;
 
 /// Pool tag of the executors.
 const EXECUTOR_TAG: Tag = Tag(*b"XBex");
@@ -85,6 +88,8 @@ pub(super) struct Bus {
     work: Arc<PassiveExecutor>,
     polls: Polls,
     clock_is_local: bool,
+    suspend: Arc<Suspend<Parts>>,
+    watcher: SpinLock<Option<Watcher>>,
     connection: SpinLock<Option<Connection>>,
     /// Why there is none, else.
     console: Result<Served>,
@@ -143,9 +148,20 @@ impl Bus {
             XenbusRoot.clear();
             ring.stop(passive);
         })?;
-        let work = match PassiveExecutor::try_new_work_item(EXECUTOR_TAG, &fdo.as_ptr().reference())
-        {
-            Ok(work) => work,
+        let rest = (|| {
+            let suspend = Suspend::try_new(Parts {
+                evtchn: evtchn.clone(),
+                config,
+                client: connection.client().clone(),
+                ring: ring.clone(),
+                grants: grants.clone(),
+                console: Once::new(),
+            })?;
+            let work = PassiveExecutor::try_new_work_item(EXECUTOR_TAG, &fdo.as_ptr().reference())?;
+            Ok((suspend, work))
+        })();
+        let (suspend, work) = match rest {
+            Ok(rest) => rest,
             Err(status) => {
                 XenbusRoot.clear();
                 connection.stop(passive);
@@ -159,6 +175,12 @@ impl Bus {
             .inspect_err(|status| info!("console: none, {status}"));
         let debug = Triggers::start(&evtchn, connection.client().shared(), &ring, &work)
             .inspect_err(|status| error!("debug: no service, {status}"));
+        if let Ok(served) = &console {
+            suspend
+                .services()
+                .console
+                .call_once(|| served.console().clone());
+        }
         XenbusRoot.set_counters(connection.client().shared());
         XenbusRoot.set_events(&evtchn);
         XenbusRoot.set(Address::StoreExecutor, ring.core_address());
@@ -173,6 +195,8 @@ impl Bus {
             work,
             polls,
             clock_is_local: clock_is_local(passive),
+            suspend,
+            watcher: SpinLock::new(None),
             connection: SpinLock::new(Some(connection)),
             console,
             debug,
@@ -182,8 +206,10 @@ impl Bus {
         Arc::try_new(TAG, bus)
     }
 
-    /// Starts looking for children; `fdo` has this bus already.
-    pub(super) fn enumerate(&self, fdo: Device<Extension>) -> Result {
+    /// Starts looking for children and listening to the toolstack; `fdo` has this bus already.
+    pub(super) fn enumerate(&self, fdo: Device<Extension>, passive: Passive) -> Result {
+        let watcher = Watcher::start(self.suspend.clone(), passive)?;
+        *self.watcher.lock() = Some(watcher);
         let client = self.client();
         let owner = Owner(fdo);
         let handle = self.work.spawn(task!("enumerate"), async move {
@@ -207,6 +233,12 @@ impl Bus {
     /// than the policy's drain time.
     pub(super) fn stop(&self, passive: Passive) {
         XenbusRoot.clear();
+        // First: nothing is stopped in the middle of a suspend.
+        let watcher = self.watcher.lock().take();
+        match watcher {
+            Some(watcher) => watcher.stop(passive),
+            None => self.suspend.stop(passive),
+        }
         let enumeration = self.enumeration.lock().take();
         // Dropping the handle aborts the task; its watch unregisters itself.
         drop(enumeration);
@@ -293,6 +325,11 @@ impl Bus {
         &self.caches
     }
 
+    /// The suspend service.
+    pub(super) fn suspend(&self) -> &Arc<Suspend<Parts>> {
+        &self.suspend
+    }
+
     /// What the SHARED_INFO interface remembers.
     pub(super) fn polls(&self) -> &Polls {
         &self.polls
@@ -362,11 +399,18 @@ fn start_store(
         .inspect_err(|_| error!("store: the toolstack gave no page"))?;
     let port = event_port(host.get_param(PARAM_STORE_EVTCHN))
         .inspect_err(|_| error!("store: the toolstack gave no event channel"))?;
-    let page = StorePage(IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?);
-    XenbusRoot.set_page(&page);
+    let page = map_page(frame)?;
     let channel = Channel::open(evtchn, Kind::Fixed { port }, Target::Future, false)?;
     info!("store: page {frame:#x}, port {port}");
-    Connection::start(ring, ChannelPort::new(page, channel), policy, passive)
+    let port = ChannelPort::new(page, channel).at(frame, map_page);
+    Connection::start(ring, port, policy, passive)
+}
+
+/// Maps the store's page; again when a resume finds it elsewhere.
+fn map_page(frame: u64) -> Result<StorePage> {
+    let page = StorePage(IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?);
+    XenbusRoot.set_page(&page);
+    Ok(page)
 }
 
 /// Levels of the log that go to the console: none unless `ConsoleLogLevel` names some.

@@ -318,7 +318,7 @@ impl Fdo {
             *self.bus.lock() = Some(bus.clone());
             self.started.store(true, Ordering::Relaxed);
             // Enumeration may create children from now on: `bus` is in place.
-            bus.enumerate(device)?;
+            bus.enumerate(device, passive)?;
         }
         Ok(())
     }

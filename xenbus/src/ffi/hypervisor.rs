@@ -265,6 +265,16 @@ impl Xen {
     }
 }
 
+impl Xen {
+    /// After a suspend: the shared info page of the new domain, at the frame of the old one.
+    ///
+    /// # IRQL
+    /// Any.
+    pub(super) fn renew(&self) -> Result {
+        xen::memory_add_to_physmap(self.shared.frame, xen::MAPSPACE_SHARED_INFO, 0)
+    }
+}
+
 /// A page that the hypervisor writes event words to.
 pub(super) struct Words(Pages);
 

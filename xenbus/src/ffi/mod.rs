@@ -12,6 +12,7 @@
 //! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
 //! | [`gate`] | the bus for methods that may be called at any IRQL | any |
 //! | [`root`] | the export that leads a memory image's reader to the above | any |
+//! | [`suspend`] | what a suspend does to the services, and the thread that listens to the toolstack | PASSIVE_LEVEL, HIGH_LEVEL |
 //! | [`tables`] | thunks of the interface tables | as each interface says |
 //!
 //! Nothing above this folder has unsafe code; nothing in it decides what the protocols decide.
@@ -31,6 +32,7 @@ mod hypervisor;
 mod lower;
 mod pdo;
 mod root;
+mod suspend;
 mod tables;
 
 use kexec::nt::Tag;

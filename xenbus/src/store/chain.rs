@@ -38,6 +38,15 @@ impl<T: Linked> Chain<T> {
         }
     }
 
+    /// Puts an object that is in no chain in front of the oldest.
+    pub fn push_front(&mut self, object: Arc<T>) {
+        match self.head.take() {
+            Some(head) => object.set_next(head),
+            None => self.tail = Some(object.clone()),
+        }
+        self.head = Some(object);
+    }
+
     /// Takes the oldest object.
     pub fn pop(&mut self) -> Option<Arc<T>> {
         let head = self.head.take()?;

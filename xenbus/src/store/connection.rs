@@ -5,15 +5,16 @@
 //! requests, lets those in flight finish for a bounded time, settles every request, ends callbacks.
 
 use kexec::nt::Arc;
-use kexec::{DpcExecutor, Instant, JoinHandle, Passive, Result, Status, block_on, task};
+use kexec::{DpcExecutor, Instant, JoinHandle, Passive, Result, Status, block_on, poll_on, task};
 
 use super::client::Client;
 use super::delivery::Delivery;
 use super::engine::{Engine, Port};
 use super::request::TAG;
 use super::shared::{Policy, Shared};
-use super::task::run;
-use crate::evtchn::{Channel, Hypervisor, Machine};
+use super::task::{DISPATCH_LIMIT, run};
+use crate::evtchn::channel::Target;
+use crate::evtchn::{Channel, Evtchn, Hypervisor, Kind, Machine};
 use crate::store::ring::{CONTROL_WORDS, DATA_LEN, RingPage};
 use core::sync::atomic::{AtomicU8, AtomicU32};
 use core::task::{Context, Poll};
@@ -78,8 +79,17 @@ pub fn event_port(parameter: Result<u64>) -> Result<u32> {
 /// The shared page and the event channel beside it.
 pub struct ChannelPort<R: RingPage, H: Hypervisor + Machine> {
     page: R,
-    channel: Channel<H>,
+    service: Arc<Evtchn<H>>,
+    /// `None` only when a new domain gave none.
+    channel: Option<Channel<H>>,
     seen: u32,
+    moves: Option<Moves<R>>,
+}
+
+/// How to follow the page to another frame.
+struct Moves<R> {
+    frame: u64,
+    map: fn(u64) -> Result<R>,
 }
 
 impl<R: RingPage, H: Hypervisor + Machine> ChannelPort<R, H> {
@@ -90,9 +100,18 @@ impl<R: RingPage, H: Hypervisor + Machine> ChannelPort<R, H> {
         channel.unmask(false, true);
         Self {
             page,
-            channel,
+            service: channel.service().clone(),
+            channel: Some(channel),
             seen,
+            moves: None,
         }
+    }
+
+    /// The page is at `frame`, and `map` maps it where a new domain has it.
+    #[must_use]
+    pub fn at(mut self, frame: u64, map: fn(u64) -> Result<R>) -> Self {
+        self.moves = Some(Moves { frame, map });
+        self
     }
 }
 
@@ -107,11 +126,16 @@ impl<R: RingPage, H: Hypervisor + Machine> RingPage for ChannelPort<R, H> {
 
 impl<R: RingPage, H: Hypervisor + Machine> Port for ChannelPort<R, H> {
     fn notify(&self) {
-        self.channel.send();
+        if let Some(channel) = &self.channel {
+            channel.send();
+        }
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.channel.poll_count(cx, self.seen) {
+        let Some(channel) = &self.channel else {
+            return Poll::Pending;
+        };
+        match channel.poll_count(cx, self.seen) {
             Poll::Ready(count) => {
                 self.seen = count;
                 Poll::Ready(())
@@ -119,6 +143,48 @@ impl<R: RingPage, H: Hypervisor + Machine> Port for ChannelPort<R, H> {
             Poll::Pending => Poll::Pending,
         }
     }
+
+    fn renew(&mut self) -> Result {
+        // Dead, so only given back; and room for the new one.
+        drop(self.channel.take());
+        let host = self.service.host();
+        if let Some(moves) = &mut self.moves {
+            let frame = page_frame(None, host.get_param(PARAM_STORE_PFN))?;
+            if frame != moves.frame {
+                kexec::warn!("store: page moved from {:#x} to {frame:#x}", moves.frame);
+                self.page = (moves.map)(frame)?;
+                moves.frame = frame;
+            }
+        }
+        let port = event_port(host.get_param(PARAM_STORE_EVTCHN))?;
+        let kind = Kind::Fixed { port };
+        let channel = Channel::open(&self.service, kind, Target::Future, false)?;
+        self.seen = channel.count().wrapping_sub(1);
+        channel.unmask(false, true);
+        self.channel = Some(channel);
+        Ok(())
+    }
+}
+
+/// Follows a suspend on this processor: when it returns requests are answered again.
+///
+/// # Errors
+/// `IO_TIMEOUT` when the task does not follow; as [`poll_on`].
+///
+/// # IRQL
+/// DISPATCH_LEVEL, after the event channels were resumed.
+pub fn resume(client: &Client, executor: &DpcExecutor) -> Result {
+    let shared = client.shared();
+    shared.unpause();
+    let followed = core::future::poll_fn(|_| {
+        shared.kick();
+        if shared.has_followed() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    poll_on(executor, DISPATCH_LIMIT, followed)
 }
 
 /// A running connection.

@@ -35,6 +35,7 @@ use super::wire::{self, HEADER_LEN, Header, Kind};
 use crate::status;
 
 mod clock;
+mod resume;
 
 /// Most requests in flight: C xenstored stops reading at 20 outstanding.
 pub const WINDOW: usize = 16;
@@ -56,6 +57,14 @@ pub trait Port: RingPage {
     /// A port whose events [`Shared::kick`] the task needs nothing here.
     fn poll_event(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
+    }
+
+    /// After a suspend: the page and the event of the new domain.
+    ///
+    /// # Errors
+    /// The toolstack gave none.
+    fn renew(&mut self) -> Result {
+        Ok(())
     }
 }
 
@@ -155,7 +164,7 @@ impl<P: Port> Engine<P> {
     /// One bounded run: receive, send, notify at most once, look at the clock.
     pub fn turn(&mut self, now: Instant) -> Turn {
         add(&self.shared.counters.turns, 1);
-        self.follow_epoch();
+        self.follow_epoch(now);
         if ring::introduced(
             &self.port,
             self.sender.published(),
@@ -179,6 +188,10 @@ impl<P: Port> Engine<P> {
             Connection::Down => self.fail_all(status::CONNECTION_DISCONNECTED),
         }
         self.look_at_clock(now);
+        self.shared.follow(self.epoch);
+        if self.shared.paused() && self.in_flight == 0 {
+            self.shared.drained();
+        }
         if self.shared.stopping() && self.may_stop(now) {
             self.shared.queue.close(status::CANCELLED);
             self.fail_all(status::CANCELLED);
@@ -278,6 +291,13 @@ impl<P: Port> Engine<P> {
         } else {
             Ok(self.receiver.payload())
         };
+        // Gone with a domain or a daemon of before: what was wanted.
+        let reply = match reply {
+            Err(status::OBJECT_NAME_NOT_FOUND) if entry.header.kind == Kind::UNWATCH => {
+                Ok(&b"OK\0"[..])
+            }
+            reply => reply,
+        };
         if reply.as_ref().err() == Some(&status::DEVICE_PROTOCOL_ERROR) {
             add(&self.shared.counters.protocol_errors, 1);
         }
@@ -323,7 +343,7 @@ impl<P: Port> Engine<P> {
         let mut skips = 0;
         loop {
             if self.sending.is_none() {
-                if !self.admits() {
+                if self.shared.paused() || !self.admits() {
                     return Ok(false);
                 }
                 let Some(request) = self.shared.queue.pop() else {
@@ -496,22 +516,6 @@ impl<P: Port> Engine<P> {
             if node.fire() == Fired::Deliver {
                 self.shared.delivery.push(Job::Watch(node));
             }
-        }
-    }
-
-    /// Follows a suspend: what was in flight belonged to a domain that is gone.
-    fn follow_epoch(&mut self) {
-        let epoch = self.shared.epoch();
-        if epoch == self.epoch {
-            return;
-        }
-        self.epoch = epoch;
-        self.fail_window(status::RETRY);
-        match Sender::attach(&self.port)
-            .and_then(|sender| self.receiver.reattach(&self.port).map(|()| sender))
-        {
-            Ok(sender) => self.sender = sender,
-            Err(fault) => self.fault(fault, self.active),
         }
     }
 

@@ -42,4 +42,6 @@ pub use transaction::Transaction;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
 mod service_tests;

@@ -111,6 +111,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Puts a request back that was taken, in front of its lane, closed or not.
+    pub fn put_back(&self, request: &Arc<Request>) {
+        let mut list = self.list.lock();
+        let (lane, admission) = {
+            let mut state = request.state.lock();
+            state.phase = Phase::Queued;
+            (usize::from(state.lane) % LANES, state.admission)
+        };
+        if let Some((class, _)) = limit(admission) {
+            list.limited[class] += 1;
+        }
+        list.lanes[lane].push_front(request.clone());
+        list.ready |= 1 << lane;
+        list.count += 1;
+    }
+
     /// Takes the oldest request of the lane whose turn it is.
     pub fn pop(&self) -> Option<Arc<Request>> {
         let mut list = self.list.lock();

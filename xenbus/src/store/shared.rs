@@ -93,6 +93,8 @@ counters! {
     turns,
     /// Times the connection broke.
     faults,
+    /// Suspends survived.
+    resumes,
     /// Times the toolstack introduced the domain anew.
     introductions,
     /// Log lines about requests without a reply.
@@ -115,6 +117,10 @@ pub struct Shared {
     pub counters: Counters,
     kick: Notify,
     epoch: AtomicU32,
+    /// The epoch that the task works in.
+    followed: AtomicU32,
+    paused: AtomicBool,
+    drained: Notify,
     stopping: AtomicBool,
 }
 
@@ -129,6 +135,9 @@ impl Shared {
             counters: Counters::default(),
             kick: Notify::new(),
             epoch: AtomicU32::new(1),
+            followed: AtomicU32::new(1),
+            paused: AtomicBool::new(false),
+            drained: Notify::new(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -170,6 +179,45 @@ impl Shared {
     /// Any, HIGH_LEVEL included.
     pub fn suspended(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// No request is begun from here on; they queue up. Before a suspend, so that nothing is half done at the daemon.
+    pub fn pause(&self) {
+        self.drained.try_take();
+        self.paused.store(true, Ordering::Release);
+        self.kick();
+    }
+
+    /// Requests are begun again. Also for a caller at DISPATCH_LEVEL, who cannot wait for a suspend: it comes later then.
+    pub fn unpause(&self) {
+        if self.paused.swap(false, Ordering::AcqRel) {
+            self.kick();
+        }
+    }
+
+    /// Whether requests are held back.
+    #[must_use]
+    pub fn paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Ready once nothing is in flight after a [`pause`](Self::pause). One waiter.
+    pub async fn quiet(&self) {
+        self.drained.notified().await;
+    }
+
+    pub(super) fn drained(&self) {
+        self.drained.notify();
+    }
+
+    pub(super) fn follow(&self, epoch: u32) {
+        self.followed.store(epoch, Ordering::Release);
+    }
+
+    /// Whether the task has followed the last suspend.
+    #[must_use]
+    pub fn has_followed(&self) -> bool {
+        self.followed.load(Ordering::Acquire) == self.epoch()
     }
 
     /// Asks the task to end.

@@ -108,7 +108,11 @@ impl Client {
     {
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=attempts {
-            let tx = self.start_transaction().await?;
+            let tx = match self.start_transaction().await {
+                // A suspend came in between.
+                Err(status::RETRY) if attempt < attempts => continue,
+                started => started?,
+            };
             let value = match body(&tx).await {
                 Ok(value) => value,
                 Err(status) => {

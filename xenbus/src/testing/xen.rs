@@ -269,7 +269,11 @@ impl FakeXen {
     }
 
     fn line_is_set(&self, state: &State) -> bool {
-        state.params.get(&0).copied().unwrap_or(0) != 0
+        {
+            // Type 0 with a GSI; other types that are used here mean none.
+            let via = state.params.get(&0).copied().unwrap_or(0);
+            via != 0 && via >> 56 == 0
+        }
     }
 
     /// Writes a word that makes no sense: of a FIFO control block, of the event array, or of the
@@ -523,7 +527,10 @@ impl Hypervisor for Arc<FakeXen> {
     fn set_param(&self, index: u32, value: u64) -> Result {
         let mut state = self.state();
         state.params.insert(index, value);
-        if index == 0 && value != 0 && self.info.vcpu[0].upcall_pending.load(Ordering::SeqCst) != 0
+        if index == 0
+            && value != 0
+            && value >> 56 == 0
+            && self.info.vcpu[0].upcall_pending.load(Ordering::SeqCst) != 0
         {
             state.interrupts.insert(0);
         }

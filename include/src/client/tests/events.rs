@@ -27,6 +27,7 @@ struct State {
     sent: usize,
     unmasked: usize,
     refuse: bool,
+    dead: bool,
 }
 
 /// The provider.
@@ -65,6 +66,11 @@ impl Events {
 
     pub(super) fn refuse(&self) {
         self.lock().refuse = true;
+    }
+
+    /// Every channel went with a suspend.
+    pub(super) fn kill(&self) {
+        self.lock().dead = true;
     }
 
     pub(super) fn opened(&self) -> Vec<Opened> {
@@ -187,8 +193,14 @@ unsafe extern "C" fn wait(_: *mut Interface, _: *mut Channel, _: u32, _: *const 
     panic!("the wrapper must not spin")
 }
 
-unsafe extern "C" fn get_port(_: *mut Interface, channel: *mut Channel) -> u32 {
-    40 + channel as usize as u32
+unsafe extern "C" fn get_port(this: *mut Interface, channel: *mut Channel) -> u32 {
+    // SAFETY: called through the table.
+    let dead = unsafe { events(this) }.lock().dead;
+    if dead {
+        0
+    } else {
+        40 + channel as usize as u32
+    }
 }
 
 unsafe extern "C" fn close(this: *mut Interface, channel: *mut Channel) {

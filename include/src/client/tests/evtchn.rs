@@ -57,10 +57,10 @@ fn a_wait_reports_every_event_once_and_wakes_once() {
         events.deliver();
         events.deliver();
         assert_eq!(count.get(), 1);
-        assert_eq!(wait.as_mut().poll(&mut cx), Poll::Ready(2));
+        assert_eq!(wait.as_mut().poll(&mut cx), Poll::Ready(Ok(2)));
     }
     events.deliver();
-    assert_eq!(now(channel.wait()), 1);
+    assert_eq!(now(channel.wait()), Ok(1));
     let mut wait = pin!(channel.wait());
     assert!(poll(wait.as_mut()).is_pending());
     assert_eq!(channel.count(), 3);
@@ -77,7 +77,7 @@ fn an_event_during_an_abandoned_wait_is_reported_by_the_next() {
         assert!(poll(abandoned.as_mut()).is_pending());
         events.deliver();
     }
-    assert_eq!(now(channel.wait()), 1);
+    assert_eq!(now(channel.wait()), Ok(1));
 }
 
 #[test]
@@ -104,4 +104,23 @@ fn a_channel_that_cannot_be_opened_leaves_nothing_behind() {
     kernel.fail_alloc(Some(0));
     let refused = evtchn.unbound(0).err();
     assert_eq!(refused, Some(Status::INSUFFICIENT_RESOURCES));
+}
+
+#[test]
+fn a_wait_on_a_channel_that_went_with_a_suspend_is_an_error() {
+    let _kernel = fake::boot();
+    let events = Events::new();
+    let evtchn = evtchn(&events);
+    let channel = evtchn.unbound(0).expect("opened");
+    let mut wait = pin!(channel.wait());
+    assert!(poll(wait.as_mut()).is_pending());
+    // The bus gives each dead channel one last event.
+    events.kill();
+    events.deliver();
+    let status = crate::errno::status::CONNECTION_DISCONNECTED;
+    assert_eq!(poll(wait.as_mut()), Poll::Ready(Err(status)));
+    assert_eq!(channel.port(), 0);
+    // It stays so.
+    events.deliver();
+    assert_eq!(now(channel.wait()), Err(status));
 }

@@ -15,6 +15,7 @@ mod range_set;
 mod shared_info;
 mod store;
 mod store_async;
+mod suspend;
 mod unplug;
 
 pub(super) use cache::Child;
@@ -49,6 +50,7 @@ pub(super) struct References {
     console: AtomicU32,
     debug: AtomicU32,
     unplug: AtomicU32,
+    suspend: AtomicU32,
 }
 
 impl References {
@@ -64,6 +66,7 @@ impl References {
             ("RANGE_SET", &self.range_set),
             ("CONSOLE", &self.console),
             ("DEBUG", &self.debug),
+            ("SUSPEND", &self.suspend),
         ] {
             let count = count.load(Ordering::Acquire);
             if count != 0 {
@@ -89,6 +92,7 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
         ("UNPLUG", 1) => query.answer(unplug::v1(context)),
         ("UNPLUG", 2) => query.answer(unplug::v2(context)),
         ("UNPLUG", 3) => query.answer(unplug::v3(context)),
+        ("SUSPEND", 1) => query.answer(suspend::v1(context)),
         ("SHARED_INFO", 2) => query.answer(shared_info::v2(context)),
         ("SHARED_INFO", 3) => query.answer(shared_info::v3(context)),
         ("SHARED_INFO", 4) => query.answer(shared_info::v4(context)),
