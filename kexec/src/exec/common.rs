@@ -128,7 +128,15 @@ impl<P: Platform> Executor<P> {
         self.timers.interval(period)
     }
 
-    /// Calls `show` for every live task; see [`Core::for_each_task`].
+    /// Calls `show` for every live task unless another processor runs the executor; see [`Core::inspect`].
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn inspect(&self, show: impl FnMut(TaskState)) -> bool {
+        self.core.inspect(show)
+    }
+
+    /// Calls `show` for every live task, with every other processor stopped; see [`Core::for_each_task`].
     ///
     /// # IRQL
     /// Any.

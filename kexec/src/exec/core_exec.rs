@@ -11,7 +11,7 @@ use core::ptr::{NonNull, null_mut};
 use core::task::Context;
 
 use super::queue::{RunQueue, Taken};
-use super::{Budget, DriveError, Driven, Outcome};
+use super::{Budget, DriveError, Driven, Outcome, TaskState};
 use crate::Platform;
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::nt::Arc;
@@ -217,6 +217,34 @@ impl<P: Platform> Core<P> {
                 polls += 1;
             }
         }
+    }
+
+    /// Calls `show` for every live task that has run at least once, with the list at rest: nobody runs the executor meanwhile, or
+    /// this was called from inside its run on this processor (an interrupt, a task). False, and nothing shown, while another
+    /// processor runs it. What became ready meanwhile is pended for.
+    ///
+    /// # IRQL
+    /// Any.
+    pub fn inspect(&self, show: impl FnMut(TaskState)) -> bool {
+        let Ok(taken) = self.head.queue.start() else {
+            let here = self.head.runner.load(Ordering::Relaxed) == self.platform.runner();
+            if here {
+                self.for_each_task(show);
+            }
+            return here;
+        };
+        self.head
+            .runner
+            .store(self.platform.runner(), Ordering::Relaxed);
+        self.append(taken);
+        self.for_each_task(show);
+        self.head.runner.store(0, Ordering::Relaxed);
+        if !self.local().first.is_null() || !self.head.queue.finish() {
+            // As at the end of a run's budget.
+            self.head.queue.pause();
+            self.platform.pend();
+        }
+        true
     }
 
     /// Runs ready tasks on the caller, who may have to wait for another processor to let go: at most `limit` polls.

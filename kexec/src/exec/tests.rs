@@ -408,6 +408,47 @@ fn live_tasks_are_listed_by_name_with_their_polls() {
 }
 
 #[test]
+fn an_inspection_shows_tasks_at_rest_and_pends_for_what_is_ready() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    rig.pends();
+    let mut names = Vec::new();
+    assert!(rig.0.inspect(|task| names.push(task.info.name())));
+    assert_eq!((names.as_slice(), rig.pends()), (&["test"][..], 0));
+    // Ready before the inspection, and woken in the middle of one: each is run by the one pend that follows.
+    probe.waker().wake();
+    assert_eq!(rig.pends(), 1);
+    assert!(rig.0.inspect(|task| assert!(task.scheduled)));
+    assert_eq!((rig.pends(), rig.run()), (1, 1));
+    assert!(rig.0.inspect(|_| probe.waker().wake()));
+    assert_eq!((rig.pends(), rig.run()), (1, 1));
+    assert_eq!((rig.run(), rig.pends()), (0, 0));
+    drop(handle);
+    probe.forget();
+}
+
+#[test]
+fn an_inspection_inside_a_run_shows_and_beside_one_on_another_processor_does_not() {
+    let rig = Rig::new();
+    // Boxed for the life of the rig, whose drop ends the task.
+    // SAFETY: boxed, and the rig outlives the task.
+    let core: &'static Core<Counting> = unsafe { &*core::ptr::from_ref(&*rig.0) };
+    let handle = rig.spawn(async move {
+        let mut inside = 0;
+        assert!(core.inspect(|_| inside += 1));
+        Counting::run_as(2);
+        let beside = core.inspect(|_| panic!("shown"));
+        Counting::run_as(1);
+        (inside, beside)
+    });
+    rig.run();
+    let mut handle = handle;
+    assert_eq!(poll(&mut handle), Poll::Ready(Ok((1, false))));
+}
+
+#[test]
 fn wakes_from_many_threads_are_never_lost() {
     const THREADS: usize = 4;
     const EACH: usize = 20_000;

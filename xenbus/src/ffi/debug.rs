@@ -201,9 +201,20 @@ unsafe extern "C" fn dump(argument: *mut c_void, crashing: u8) {
             if task.complete { ", complete" } else { "" }
         );
     };
-    // The lists are still when every processor is, or when nobody runs the executor.
-    if crashing != 0 {
+    let shown = if crashing != 0 {
+        // Every other processor has stopped, wherever it was.
         state.ring.for_each_task(|state| task("ring", state));
         state.work.for_each_task(|state| task("work", state));
+        [true; 2]
+    } else {
+        [
+            state.ring.inspect(|state| task("ring", state)),
+            state.work.inspect(|state| task("work", state)),
+        ]
+    };
+    for (executor, shown) in ["ring", "work"].iter().zip(shown) {
+        if !shown {
+            info!("XENBUS|TASKS: {executor}: running on another processor");
+        }
     }
 }
