@@ -13,12 +13,12 @@ use core::sync::atomic::{AtomicU8, AtomicU32};
 
 use kexec::nt::wdm::{Device, DevicePtr, invalidate_bus_relations};
 use kexec::nt::{Arc, Cache, IoMapping, Key, SpinLock, Tag, flush_dpcs};
+use kexec::sync::SetOnce;
 use kexec::sync::{Event, Reset};
 use kexec::{
     DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
     info, task, warn,
 };
-use spin::Once;
 use xenbus_interface::gnttab::STORE_REFERENCE;
 
 use xenbus_interface::xen::log_levels;
@@ -155,7 +155,7 @@ impl Bus {
                 client: connection.client().clone(),
                 ring: ring.clone(),
                 grants: grants.clone(),
-                console: Once::new(),
+                console: SetOnce::new(),
             })?;
             let work = PassiveExecutor::try_new_work_item(EXECUTOR_TAG, &fdo.as_ptr().reference())?;
             Ok((suspend, work))
@@ -176,10 +176,8 @@ impl Bus {
         let debug = Triggers::start(&evtchn, connection.client().shared(), &ring, &work)
             .inspect_err(|status| error!("debug: no service, {status}"));
         if let Ok(served) = &console {
-            suspend
-                .services()
-                .console
-                .call_once(|| served.console().clone());
+            // The first and only time.
+            let _ = suspend.services().console.set(served.console().clone());
         }
         XenbusRoot.set_counters(connection.client().shared());
         XenbusRoot.set_events(&evtchn);
@@ -255,10 +253,11 @@ impl Bus {
         }
         self.ring.stop(passive);
         self.caches.end();
+        // Ours and the suspend's are no clients.
         let clients = self
             .grants
             .as_ref()
-            .map_or(0, |grants| Arc::count(grants) - 1);
+            .map_or(0, |grants| Arc::count(grants).saturating_sub(2));
         if clients != 0 {
             error!("gnttab: {clients} caches outstanding at the stop, the table is leaked");
         }

@@ -7,9 +7,9 @@
 use core::ffi::c_void;
 
 use kexec::nt::{Arc, Thread, delay, flush_dpcs};
+use kexec::sync::SetOnce;
 use kexec::sync::{Event, Reset};
 use kexec::{DpcExecutor, Duration, Passive, Result, Status, block_on, error, info, warn};
-use spin::Once;
 use xenbus_interface::xen;
 
 use super::TAG;
@@ -35,7 +35,7 @@ pub(super) struct Parts {
     pub(super) ring: Arc<DpcExecutor>,
     pub(super) grants: Option<Arc<Gnttab<Grants>>>,
     /// Empty when the toolstack gave none.
-    pub(super) console: Once<Arc<BusConsole>>,
+    pub(super) console: SetOnce<Arc<BusConsole>>,
 }
 
 impl Services for Parts {
