@@ -5,7 +5,7 @@
 //! are checked against each other at compile time. Pure functions, any IRQL.
 
 use kexec::{Result, Status};
-use xenbus_interface::{Guid, evtchn, store, store_async};
+use xenbus_interface::{Guid, store_async};
 
 /// Versions of one interface.
 #[derive(Clone, Copy, Debug)]
@@ -96,23 +96,32 @@ pub const REVISIONS: [Revision; 5] = [
     revision(0x0900_000C, [1, 4, 9, 1, 2, 1, 2, 4, 3, 1, 3]),
 ];
 
-const _: () = {
+/// Whether revisions keep the rules: every version is one that is answered, so a version that is dropped takes all its revisions
+/// along; the newest row is the newest versions, so a new version needs a new row; numbers rise.
+const fn fit(interfaces: &[Interface], revisions: &[Revision]) -> bool {
     let mut row = 0;
-    while row < REVISIONS.len() {
+    while row < revisions.len() {
         let mut column = 0;
-        while column < PUBLISHED.len() {
-            let version = REVISIONS[row].versions[column];
-            let interface = PUBLISHED[column];
-            assert!(version >= interface.min && version <= interface.max);
-            assert!(row + 1 < REVISIONS.len() || version == interface.max);
+        while column < interfaces.len() {
+            let version = revisions[row].versions[column];
+            let interface = interfaces[column];
+            if version < interface.min || version > interface.max {
+                return false;
+            }
+            if row + 1 == revisions.len() && version != interface.max {
+                return false;
+            }
             column += 1;
         }
-        assert!(row == 0 || REVISIONS[row].number > REVISIONS[row - 1].number);
+        if row != 0 && revisions[row].number <= revisions[row - 1].number {
+            return false;
+        }
         row += 1;
     }
-    assert!(EVTCHN.min == evtchn::VERSION_MIN && EVTCHN.max == evtchn::VERSION_MAX);
-    assert!(STORE.min == store::VERSION_MIN && STORE.max == store::VERSION_MAX);
-};
+    row != 0
+}
+
+const _: () = assert!(fit(PUBLISHED, &REVISIONS));
 
 /// The table that answers a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +171,69 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_of_the_interface_crate_have_the_published_guids_and_sizes() {
-        assert_eq!(STORE.guid, store::GUID);
-        assert_eq!(EVTCHN.guid, evtchn::GUID);
-        assert_eq!(usize::from(STORE.sizes[0]), size_of::<store::StoreV2>());
-        assert_eq!(usize::from(EVTCHN.sizes[0]), size_of::<evtchn::EvtchnV5>());
-        assert_eq!(usize::from(EVTCHN.sizes[4]), size_of::<evtchn::EvtchnV9>());
+    fn the_tables_of_the_interface_crate_have_the_published_guids_versions_and_sizes() {
+        use xenbus_interface as crates;
+        macro_rules! same {
+            ($($published:ident = $module:ident [$($table:ident),*];)*) => {$({
+                assert_eq!($published.guid, crates::$module::GUID);
+                assert_eq!($published.min, crates::$module::VERSION_MIN);
+                assert_eq!($published.max, crates::$module::VERSION_MAX);
+                let sizes = [$(size_of::<crates::$module::$table>() as u16),*];
+                assert_eq!($published.sizes, sizes, "{}", $published.name);
+            })*};
+        }
+        same! {
+            SUSPEND = suspend [SuspendV1];
+            SHARED_INFO = shared_info [SharedInfoV2, SharedInfoV3, SharedInfoV4];
+            EVTCHN = evtchn [EvtchnV5, EvtchnV6, EvtchnV7, EvtchnV8, EvtchnV9];
+            DEBUG = debug [DebugV1];
+            STORE = store [StoreV2];
+            RANGE_SET = range_set [RangeSetV1];
+            CACHE = cache [CacheV1, CacheV2];
+            GNTTAB = gnttab [GnttabV2, GnttabV3, GnttabV4];
+            UNPLUG = unplug [UnplugV1, UnplugV2, UnplugV3];
+            CONSOLE = console [ConsoleV1];
+            EMULATED = emulated [EmulatedV1, EmulatedV2, EmulatedV3];
+        }
+        assert_eq!(PUBLISHED.len(), 11);
+    }
+
+    fn interfaces() -> [Interface; PUBLISHED.len()] {
+        core::array::from_fn(|column| PUBLISHED[column])
+    }
+
+    fn column(name: &str) -> usize {
+        let found = PUBLISHED
+            .iter()
+            .position(|interface| interface.name == name);
+        found.expect("an interface")
+    }
+
+    #[test]
+    fn a_version_that_is_dropped_takes_every_revision_along_that_promised_it() {
+        let mut without = interfaces();
+        without[column("SHARED_INFO")].min = 4;
+        assert!(!fit(&without, &REVISIONS));
+        // Only the oldest row has version 3.
+        assert!(fit(&without, &REVISIONS[1..]));
+        without[column("UNPLUG")].min = 3;
+        assert!(!fit(&without, &REVISIONS[1..]));
+        assert!(fit(&without, &REVISIONS[3..]));
+    }
+
+    #[test]
+    fn a_new_version_needs_a_new_revision_above_the_others() {
+        let mut with = interfaces();
+        with[column("GNTTAB")].max = 5;
+        assert!(!fit(&with, &REVISIONS));
+        let newest = REVISIONS[REVISIONS.len() - 1];
+        let mut next = newest;
+        next.versions[column("GNTTAB")] = 5;
+        assert!(!fit(&with, &[newest, next]), "a number of its own");
+        next.number += 1;
+        assert!(fit(&with, &[newest, next]));
+        assert!(!fit(&with, &[next, newest]), "the newest is the last");
+        assert!(!fit(&with, &[]));
     }
 
     #[test]

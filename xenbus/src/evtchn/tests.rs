@@ -5,10 +5,11 @@ use super::*;
 use crate::testing::rig::poll_once;
 use crate::testing::xen::{FakeXen, Options, PortKind};
 use core::pin::pin;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::Poll;
 use kexec::Status;
 use kexec::nt::Arc;
+use std::boxed::Box;
 use std::sync::Arc as StdArc;
 use std::vec::Vec;
 
@@ -217,6 +218,32 @@ fn parameter_zero_is_set_even_when_vectors_work() {
     service.disable();
     assert_eq!(xen.state().params[&0], 0);
     assert!(!service.isr(0), "an interrupt after teardown finds nothing");
+}
+
+#[test]
+fn an_interrupt_while_parameter_zero_is_cleared_is_still_served() {
+    let (xen, service) = start(Options::default(), true);
+    let channel = unbound(&service);
+    channel.unmask(false, true);
+    let before = channel.count();
+    let served = StdArc::new(AtomicU32::new(0));
+    // A level-triggered line that nobody serves would interrupt for ever.
+    let (line, found, inside) = (service.clone(), served.clone(), xen.clone());
+    let port = channel.port();
+    *xen.on_param.lock().expect("free") = Some(Box::new(move |index, value| {
+        if (index, value) == (0, 0) {
+            inside.raise(port);
+            found.store(1 + u32::from(line.isr(0)), Ordering::SeqCst);
+        }
+    }));
+    service.disable();
+    *xen.on_param.lock().expect("free") = None;
+    assert_eq!(
+        served.load(Ordering::SeqCst),
+        2,
+        "0: not cleared, 1: not served"
+    );
+    assert_eq!(channel.count(), before + 1);
 }
 
 #[test]

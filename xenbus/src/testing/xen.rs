@@ -108,12 +108,17 @@ pub struct State {
     pub calls: Vec<&'static str>,
 }
 
+/// What a test does when a parameter is set: index and value.
+pub type ParamHook = std::boxed::Box<dyn FnMut(u32, u64) + Send>;
+
 /// The machine and its hypervisor.
 pub struct FakeXen {
     options: Options,
     info: SharedInfo,
     state: Mutex<State>,
     current: AtomicU32,
+    /// Called by `set_param`, before anything else.
+    pub on_param: Mutex<Option<ParamHook>>,
     /// One for each processor: held while its interrupt is being served.
     interrupt_locks: Vec<Mutex<()>>,
 }
@@ -137,6 +142,7 @@ impl FakeXen {
             },
             state: Mutex::new(state),
             current: AtomicU32::new(0),
+            on_param: Mutex::new(None),
         })
     }
 
@@ -525,6 +531,9 @@ impl Hypervisor for Arc<FakeXen> {
             .ok_or(Status::INVALID_PARAMETER)
     }
     fn set_param(&self, index: u32, value: u64) -> Result {
+        if let Some(hook) = &mut *self.on_param.lock().expect("no test panicked inside") {
+            hook(index, value);
+        }
         let mut state = self.state();
         state.params.insert(index, value);
         if index == 0
