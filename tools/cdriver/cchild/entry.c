@@ -54,6 +54,9 @@ static NTSTATUS NTAPI dispatch(PDEVICE_OBJECT device, PIRP irp)
 {
     EXTENSION *child = device->DeviceExtension;
     PIO_STACK_LOCATION location = IoGetCurrentIrpStackLocation(irp);
+    // In the stack, but AddDevice has not returned.
+    if (child->lower == NULL)
+        return finish(irp, STATUS_DEVICE_NOT_READY);
     NTSTATUS status = IoAcquireRemoveLock(&child->lock, irp);
     if (!NT_SUCCESS(status))
         return finish(irp, status);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The edge of the image: a WDM function driver with one executor.
-#![expect(unsafe_code, reason = "the C ABI: entry points and IRPs")]
+//! The edge of the image: entry point, time stamps, and the life of the child's one executor.
+#![expect(unsafe_code, reason = "DriverEntry, and a look-up of a kernel export")]
 
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use kexec::nt::sys::{DEVICE_OBJECT, DRIVER_OBJECT, IRP, UNICODE_STRING};
-use kexec::nt::wdm::{Device, DevicePtr, Driver, Irp, mj, mn};
-use kexec::nt::{Arc, SpinLock, Tag};
-use kexec::{DpcExecutor, JoinHandle, Passive, Result, Status, error, info, task};
+use kexec::nt::sys::UNICODE_STRING;
+use kexec::nt::wdm::DevicePtr;
+use kexec::nt::{Arc, Tag};
+use kexec::{DpcExecutor, JoinHandle, Passive, Result, info, task};
 use xenbus_interface::client::{Evtchn, SharedInfo, Store, Suspend};
 use xenbus_interface::xen;
 
@@ -16,8 +16,6 @@ use crate::published;
 use crate::sample::Services;
 
 const TAG: Tag = Tag(*b"XSam");
-/// FILE_DEVICE_UNKNOWN.
-const FILE_DEVICE_UNKNOWN: u32 = 0x22;
 
 /// What exists between START_DEVICE and REMOVE_DEVICE.
 struct Running {
@@ -26,31 +24,7 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// The device extension.
-struct Extension {
-    lower: DevicePtr,
-    running: SpinLock<Option<Running>>,
-}
-
-static DRIVER: AtomicPtr<DRIVER_OBJECT> = AtomicPtr::new(core::ptr::null_mut());
-
-#[unsafe(no_mangle)]
-unsafe extern "system" fn DriverEntry(
-    driver: *mut DRIVER_OBJECT,
-    _path: *const UNICODE_STRING,
-) -> i32 {
-    // SAFETY: the I/O manager's driver object.
-    let Some(object) = (unsafe { Driver::from_raw(driver) }) else {
-        return Status::INVALID_PARAMETER.raw();
-    };
-    DRIVER.store(driver, Ordering::Release);
-    object.set_unload(unload);
-    object.set_add_device(add_device);
-    object.set_dispatch(dispatch);
-    0
-}
-
-unsafe extern "C" fn unload(_driver: *mut DRIVER_OBJECT) {}
+xenchild::entry!(Running);
 
 fn clock() -> u64 {
     // SAFETY: every x64 processor has the counter.
@@ -84,51 +58,23 @@ fn hypercalls() -> (u64, u64) {
     (counters.total(), counters.sends())
 }
 
-unsafe extern "C" fn add_device(_driver: *mut DRIVER_OBJECT, pdo: *mut DEVICE_OBJECT) -> i32 {
-    let passive = Passive::assert();
-    // SAFETY: the PnP manager keeps the PDO alive until our device has been removed.
-    let pdo = unsafe { DevicePtr::from_raw(pdo) };
-    // SAFETY: set by DriverEntry; devices exist only until unload.
-    let driver = unsafe { Driver::from_raw(DRIVER.load(Ordering::Acquire)) };
-    let (Some(pdo), Some(driver)) = (pdo, driver) else {
-        return Status::INVALID_PARAMETER.raw();
-    };
-    let added = Device::try_new(
-        driver,
-        FILE_DEVICE_UNKNOWN,
-        false,
-        passive,
-        |device: Device<Extension>| {
-            Ok(Extension {
-                lower: device.attach(pdo, passive)?,
-                running: SpinLock::new(None),
-            })
-        },
-    );
-    match added {
-        Ok(device) => {
-            device.ready();
-            0
-        }
-        Err(status) => status.raw(),
-    }
-}
+impl xenchild::Child for Running {
+    const NAME: &str = "xensample";
 
-impl Extension {
-    fn start(&self, passive: Passive) -> Result {
+    fn start(lower: DevicePtr, passive: Passive) -> Result<Self> {
         let probe = Probe {
             clock,
             busy: busy(),
             hypercalls,
         };
-        match published::exercise(TAG, self.lower, passive) {
+        match published::exercise(TAG, lower, passive) {
             Ok(()) => info!("RESULT op.published-store status=ok"),
             Err(status) => info!("RESULT op.published-store status={status}"),
         }
-        let store = Store::open(TAG, self.lower, passive)?;
-        let evtchn = Evtchn::open(TAG, self.lower, passive)?;
-        let suspend = Suspend::open(TAG, self.lower, passive)?;
-        let clock = SharedInfo::open(self.lower, passive)?;
+        let store = Store::open(TAG, lower, passive)?;
+        let evtchn = Evtchn::open(TAG, lower, passive)?;
+        let suspend = Suspend::open(TAG, lower, passive)?;
+        let clock = SharedInfo::open(lower, passive)?;
         let services = Arc::try_new(
             TAG,
             Services {
@@ -142,15 +88,11 @@ impl Extension {
         let executor = DpcExecutor::try_new(TAG, None)?;
         let shared = services.clone();
         match executor.spawn(task!("sample"), async move { shared.run().await }) {
-            Ok(task) => {
-                *self.running.lock() = Some(Running {
-                    executor,
-                    services,
-                    task,
-                });
-                info!("xensample: started");
-                Ok(())
-            }
+            Ok(task) => Ok(Self {
+                executor,
+                services,
+                task,
+            }),
             Err(error) => {
                 executor.stop(passive);
                 Err(error.into())
@@ -158,72 +100,11 @@ impl Extension {
         }
     }
 
-    fn stop(&self, passive: Passive) {
-        let running = self.running.lock().take();
-        if let Some(Running {
-            executor,
-            services,
-            task,
-        }) = running
-        {
-            // Dropping the handle aborts the task; the stop waits until it is gone.
-            drop(task);
-            executor.stop(passive);
-            // The last reference: gives the interfaces back, at PASSIVE_LEVEL.
-            drop(services);
-            info!("xensample: stopped");
-        }
-    }
-}
-
-unsafe extern "C" fn dispatch(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> i32 {
-    // SAFETY: requests come only for devices of this driver, all of which have this extension.
-    let device = unsafe { Device::<Extension>::from_raw(device) };
-    // SAFETY: the I/O manager hands the request over.
-    let irp = unsafe { Irp::from_raw(irp) };
-    let (Some(device), Some(mut irp)) = (device, irp) else {
-        return Status::INVALID_PARAMETER.raw();
-    };
-    let extension = device.state();
-    match (irp.major(), irp.minor()) {
-        (mj::PNP, mn::START_DEVICE) => {
-            let passive = Passive::assert();
-            let mut irp = irp.forward_and_wait(extension.lower, passive);
-            if Status::check(irp.status()).is_ok() {
-                if let Err(status) = extension.start(passive) {
-                    error!("xensample: not started, {status}");
-                    irp.set(status.raw(), 0);
-                }
-            }
-            irp.complete()
-        }
-        (mj::PNP, mn::STOP_DEVICE) => {
-            extension.stop(Passive::assert());
-            irp.set(0, 0);
-            irp.skip_to(extension.lower)
-        }
-        (mj::PNP, mn::REMOVE_DEVICE) => {
-            let passive = Passive::assert();
-            extension.stop(passive);
-            irp.set(0, 0);
-            let status = irp.skip_to(extension.lower);
-            device.detach(extension.lower, passive);
-            device.delete(passive);
-            status
-        }
-        (
-            mj::PNP,
-            mn::QUERY_STOP_DEVICE
-            | mn::CANCEL_STOP_DEVICE
-            | mn::QUERY_REMOVE_DEVICE
-            | mn::CANCEL_REMOVE_DEVICE
-            | mn::SURPRISE_REMOVAL,
-        ) => {
-            irp.set(0, 0);
-            irp.skip_to(extension.lower)
-        }
-        // Nothing of ours opens.
-        (mj::CREATE, _) => irp.complete_with(Status::ACCESS_DENIED.raw()),
-        _ => irp.skip_to(extension.lower),
+    fn stop(self, passive: Passive) {
+        // Dropping the handle aborts the task; the stop waits until it is gone.
+        drop(self.task);
+        self.executor.stop(passive);
+        // The last reference: gives the interfaces back, at PASSIVE_LEVEL.
+        drop(self.services);
     }
 }

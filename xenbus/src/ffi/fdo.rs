@@ -12,12 +12,15 @@
 //! The address of [`Fdo`] is the context of every interface table: it lives as long as the device object, which every child
 //! holds a reference to. Everything that belongs to one start is behind [`Fdo::bus`].
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+use kexec::nt::sys::DEVICE_OBJECT;
 
 use kexec::nt::wdm::{
     BUS_QUERY_DEVICE_ID, BUS_QUERY_INSTANCE_ID, Capabilities, Device, DevicePtr, Driver, Irp,
-    RemoveLock, Requirement, ResourceList, extend_requirements, mj, mn, query_id, query_text,
-    relations,
+    RemoveLock, Requirement, ResourceList, extend_requirements, merge_relations, mj, mn, query_id,
+    query_text,
 };
 use kexec::nt::{Arc, Key, SpinLock, Vec, WStr, WString, cpu};
 use kexec::sync::Mutex;
@@ -83,7 +86,8 @@ pub(super) fn parameters(passive: Passive) -> Result<Key> {
 
 pub(super) struct Fdo {
     pdo: DevicePtr,
-    lower: DevicePtr,
+    /// The device below; null until attached.
+    lower: AtomicPtr<DEVICE_OBJECT>,
     remove: RemoveLock,
     /// Cleared with the device.
     interface: SpinLock<Option<Lower>>,
@@ -103,47 +107,51 @@ pub(super) struct Fdo {
 impl Fdo {
     /// Makes a device on top of `pdo`.
     pub(super) fn add(driver: Driver, pdo: DevicePtr, passive: Passive) -> Result {
-        let device = Device::try_new(
-            driver,
-            FILE_DEVICE_BUS_EXTENDER,
-            false,
-            passive,
-            |device: Device<Extension>| {
-                let below = pdo.top();
-                let interface = Lower::ask(below.as_ptr(), passive)?;
-                let (vendor, device_id) = interface.ids()?;
-                if vendor != VENDOR_XEN {
-                    return Err(Status::NOT_SUPPORTED);
-                }
-                let active = claim(below.as_ptr(), passive)?;
-                drop(below);
-                let lower = device.attach(pdo, passive)?;
-                Ok(Extension::Fdo(Self {
-                    pdo,
-                    lower,
-                    remove: RemoveLock::new(),
-                    interface: SpinLock::new(Some(interface)),
-                    active,
-                    device_id,
-                    started: AtomicBool::new(false),
-                    bus: SpinLock::new(None),
-                    gate: Gate::default(),
-                    children: SpinLock::new(Vec::new(TAG)),
-                    usage: AtomicU32::new(0),
-                    references: References::default(),
-                    unplug: Mutex::new(()),
-                }))
-            },
-        )?;
-        if let Extension::Fdo(fdo) = device.state() {
-            // SAFETY: the extension stays where it is for the life of the object; no request arrives before `ready`.
-            unsafe { fdo.remove.init(TAG.0, passive) };
-            info!(
-                "xenbus: {} on 5853:{:04x}",
-                if fdo.active { "active" } else { "inactive" },
-                fdo.device_id
-            );
+        let device = Device::try_new(driver, FILE_DEVICE_BUS_EXTENDER, false, passive, |_| {
+            let below = pdo.top();
+            let interface = Lower::ask(below.as_ptr(), passive)?;
+            let (vendor, device_id) = interface.ids()?;
+            if vendor != VENDOR_XEN {
+                return Err(Status::NOT_SUPPORTED);
+            }
+            let active = claim(below.as_ptr(), passive)?;
+            drop(below);
+            Ok(Extension::Fdo(Self {
+                pdo,
+                lower: AtomicPtr::new(ptr::null_mut()),
+                remove: RemoveLock::new(),
+                interface: SpinLock::new(Some(interface)),
+                active,
+                device_id,
+                started: AtomicBool::new(false),
+                bus: SpinLock::new(None),
+                gate: Gate::default(),
+                children: SpinLock::new(Vec::new(TAG)),
+                usage: AtomicU32::new(0),
+                references: References::default(),
+                unplug: Mutex::new(()),
+            }))
+        })?;
+        let Extension::Fdo(fdo) = device.state() else {
+            return Err(Status::UNSUCCESSFUL);
+        };
+        // SAFETY: the extension stays where it is for the life of the object; it is in no stack yet, so nobody uses it.
+        unsafe { fdo.remove.init(TAG.0, passive) };
+        // Last: a request may come as soon as the device is in the stack.
+        match device.attach(pdo, passive) {
+            Ok(lower) => fdo.lower.store(lower.as_raw(), Ordering::Release),
+            Err(status) => {
+                let interface = fdo.interface.lock().take();
+                drop(interface);
+                device.delete(passive);
+                return Err(status);
+            }
         }
+        info!(
+            "xenbus: {} on 5853:{:04x}",
+            if fdo.active { "active" } else { "inactive" },
+            fdo.device_id
+        );
         device.ready();
         Ok(())
     }
@@ -181,7 +189,17 @@ impl Fdo {
             .ok_or(Status::NOT_SUPPORTED)
     }
 
+    /// The device below, once attached.
+    fn lower(&self) -> Option<DevicePtr> {
+        // SAFETY: what attaching returned; it stays while we are attached, and the remove lock keeps requests out afterwards.
+        unsafe { DevicePtr::from_raw(self.lower.load(Ordering::Acquire)) }
+    }
+
     pub(super) fn dispatch(&self, device: Device<Extension>, irp: Irp) -> i32 {
+        let Some(lower) = self.lower() else {
+            // In the stack, but AddDevice has not returned.
+            return irp.complete_with(Status::DEVICE_NOT_READY.raw());
+        };
         let Ok(guard) = self.remove.acquire() else {
             // Between the mark and the object's end: a second removal is agreed to, everything else refused.
             let removal = irp.major() == mj::PNP
@@ -206,28 +224,28 @@ impl Fdo {
                 drop(children);
                 let mut irp = irp;
                 irp.set(0, irp.information());
-                let status = irp.skip_to(self.lower);
-                device.detach(self.lower, passive);
+                let status = irp.skip_to(lower);
+                device.detach(lower, passive);
                 device.delete(passive);
                 info!("xenbus: device removed");
                 status
             }
             mj::PNP => {
-                let status = self.pnp(device, irp);
+                let status = self.pnp(device, irp, lower);
                 drop(guard);
                 status
             }
             // Nothing of ours opens.
             mj::CREATE => irp.complete_with(Status::ACCESS_DENIED.raw()),
             _ => {
-                let status = irp.skip_to(self.lower);
+                let status = irp.skip_to(lower);
                 drop(guard);
                 status
             }
         }
     }
 
-    fn pnp(&self, device: Device<Extension>, mut irp: Irp) -> i32 {
+    fn pnp(&self, device: Device<Extension>, mut irp: Irp, lower: DevicePtr) -> i32 {
         let passive = Passive::assert();
         match irp.minor() {
             mn::START_DEVICE => {
@@ -235,7 +253,7 @@ impl Fdo {
                     Ok(lines) => lines,
                     Err(status) => return irp.complete_with(status.raw()),
                 };
-                let mut irp = irp.forward_and_wait(self.lower, passive);
+                let mut irp = irp.forward_and_wait(lower, passive);
                 if Status::check(irp.status()).is_ok() {
                     if let Err(status) = self.start(device, &lines, passive) {
                         error!("xenbus: not started, {status}");
@@ -247,7 +265,7 @@ impl Fdo {
             mn::STOP_DEVICE => {
                 self.stop(passive);
                 irp.set(0, irp.information());
-                irp.skip_to(self.lower)
+                irp.skip_to(lower)
             }
             mn::QUERY_STOP_DEVICE
             | mn::CANCEL_STOP_DEVICE
@@ -258,16 +276,16 @@ impl Fdo {
                     self.each_child(|_, pdo| pdo.parent_gone());
                 }
                 irp.set(0, irp.information());
-                irp.skip_to(self.lower)
+                irp.skip_to(lower)
             }
             mn::FILTER_RESOURCE_REQUIREMENTS if self.active => {
-                self.filter_requirements(irp, passive)
+                self.filter_requirements(irp, lower, passive)
             }
             mn::QUERY_DEVICE_RELATIONS if irp.parameters()[0] & 0xffff_ffff == 0 => {
-                self.bus_relations(irp, passive)
+                self.bus_relations(irp, lower, passive)
             }
             mn::QUERY_CAPABILITIES => {
-                let mut irp = irp.forward_and_wait(self.lower, passive);
+                let mut irp = irp.forward_and_wait(lower, passive);
                 if let Some(mut capabilities) = Capabilities::of(&mut irp) {
                     capabilities.get().Bits &= !REMOVABLE;
                 }
@@ -283,15 +301,15 @@ impl Fdo {
                         .usage
                         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
                 }
-                irp.skip_to(self.lower)
+                irp.skip_to(lower)
             }
             mn::QUERY_PNP_DEVICE_STATE => {
                 if self.usage.load(Ordering::Relaxed) != 0 {
                     irp.set(0, irp.information() | NOT_DISABLEABLE);
                 }
-                irp.skip_to(self.lower)
+                irp.skip_to(lower)
             }
-            _ => irp.skip_to(self.lower),
+            _ => irp.skip_to(lower),
         }
     }
 
@@ -345,8 +363,8 @@ impl Fdo {
         }
     }
 
-    fn filter_requirements(&self, irp: Irp, passive: Passive) -> i32 {
-        let mut irp = irp.forward_and_wait(self.lower, passive);
+    fn filter_requirements(&self, irp: Irp, lower: DevicePtr, passive: Passive) -> i32 {
+        let mut irp = irp.forward_and_wait(lower, passive);
         if Status::check(irp.status()).is_err() {
             return irp.complete();
         }
@@ -363,8 +381,8 @@ impl Fdo {
         irp.complete()
     }
 
-    /// Our children, in the order in which they were found.
-    fn bus_relations(&self, mut irp: Irp, passive: Passive) -> i32 {
+    /// Our children, in the order in which they were found, behind those that a driver above has reported.
+    fn bus_relations(&self, mut irp: Irp, lower: DevicePtr, passive: Passive) -> i32 {
         if let Ok(bus) = self.bus() {
             if !matches!(
                 kexec::block_on(passive, bus.scanned(Duration::from_secs(10))),
@@ -373,9 +391,14 @@ impl Fdo {
                 warn!("xenbus: the store has not been read yet, no children reported");
             }
         }
+        let from_above = if Status::check(irp.status()).is_ok() {
+            irp.information()
+        } else {
+            0
+        };
         let list = (|| {
             let mut objects = Vec::new(TAG);
-            // Locked until `relations` has referenced them.
+            // Locked until `merge_relations` has referenced them.
             let children = self.children.lock();
             for child in &*children {
                 if let Extension::Pdo(pdo) = child.state()
@@ -384,13 +407,14 @@ impl Fdo {
                     objects.try_push(child.as_ptr())?;
                 }
             }
-            relations(&objects)
+            // SAFETY: what a driver above has put into the request, if anything.
+            unsafe { merge_relations(from_above, &objects) }
         })();
         match list {
             Ok(list) => irp.set(0, list),
             Err(status) => return irp.complete_with(status.raw()),
         }
-        irp.forward_and_wait(self.lower, passive).complete()
+        irp.forward_and_wait(lower, passive).complete()
     }
 
     /// Calls `f` for every child with the list locked, at DISPATCH_LEVEL: whoever deletes a child takes it off the list first.

@@ -23,8 +23,8 @@ pub use driver::Driver;
 pub use irp::{Irp, Reply, mj, mn};
 pub use pnp::{
     BUS_QUERY_COMPATIBLE_IDS, BUS_QUERY_DEVICE_ID, BUS_QUERY_HARDWARE_IDS, BUS_QUERY_INSTANCE_ID,
-    Capabilities, QueryInterface, WideText, hand_over, invalidate_bus_relations, query_id,
-    query_text, relations, send_pnp, wide_string,
+    Capabilities, QueryInterface, WideText, hand_over, invalidate_bus_relations, merge_relations,
+    query_id, query_text, relations, send_pnp, wide_string,
 };
 pub use remove_lock::{RemoveGuard, RemoveLock};
 pub use resources::{Requirement, Resource, ResourceList, extend_requirements};

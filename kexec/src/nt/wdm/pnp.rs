@@ -195,6 +195,66 @@ pub fn relations(objects: &[DevicePtr]) -> Result<usize> {
     Ok(list as usize)
 }
 
+/// As [`relations`], with the list that a driver above has put into the request in front; that list is consumed, whatever the
+/// result. 0 is none.
+///
+/// # Safety
+/// `previous` is 0 or the `Information` of a successful relations query on its way down.
+///
+/// # Errors
+/// Out of memory: what was in `previous` is released.
+///
+/// # IRQL
+/// <= DISPATCH_LEVEL.
+pub unsafe fn merge_relations(previous: usize, objects: &[DevicePtr]) -> Result<usize> {
+    let old = previous as *mut DEVICE_RELATIONS;
+    if old.is_null() {
+        return relations(objects);
+    }
+    // SAFETY: a list, by the contract.
+    let count = unsafe { (*old).Count } as usize;
+    // SAFETY: as above.
+    let first = unsafe { ptr::addr_of_mut!((*old).Objects) }.cast::<*mut sys::DEVICE_OBJECT>();
+    // SAFETY: the list has that many objects.
+    let before = unsafe { core::slice::from_raw_parts(first, count) };
+    let size = size_of::<DEVICE_RELATIONS>() + (count + objects.len()) * size_of::<usize>();
+    // SAFETY: callable at this level; the size is not zero.
+    let list = unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, size, HANDED_OVER) }
+        .cast::<DEVICE_RELATIONS>();
+    if list.is_null() {
+        for object in before {
+            // SAFETY: the list's references are ours to give back.
+            unsafe { sys::ObfDereferenceObject(object.cast()) };
+        }
+        // SAFETY: the list was handed over in pool.
+        unsafe { sys::ExFreePool(old.cast()) };
+        return Err(Status::INSUFFICIENT_RESOURCES);
+    }
+    // SAFETY: just allocated, large enough.
+    let to = unsafe { ptr::addr_of_mut!((*list).Objects) }.cast::<*mut sys::DEVICE_OBJECT>();
+    let mut total = 0;
+    // References of the old list move to the new one.
+    for object in before {
+        // SAFETY: the block has room for all of them.
+        unsafe { to.wrapping_add(total).write(*object) };
+        total += 1;
+    }
+    for object in objects {
+        if before.contains(&object.as_raw()) {
+            continue;
+        }
+        core::mem::forget(object.reference());
+        // SAFETY: the block has room for all of them.
+        unsafe { to.wrapping_add(total).write(object.as_raw()) };
+        total += 1;
+    }
+    // SAFETY: just allocated.
+    unsafe { (*list).Count = total as u32 };
+    // SAFETY: the old list was handed over in pool, and nothing refers to it any more.
+    unsafe { sys::ExFreePool(old.cast()) };
+    Ok(list as usize)
+}
+
 /// A structure in pool for whoever sent the request: the number for `Information`.
 ///
 /// # Errors

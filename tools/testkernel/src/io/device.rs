@@ -285,8 +285,24 @@ pub(super) extern "win64" fn io_delete(object: Ptr) {
     delete(object);
 }
 
+/// With `attach_probe=1`: a request reaches the device the moment that it is in the stack, as may happen on another processor.
+#[cfg(target_os = "none")]
+fn probe(attached: Ptr) {
+    if crate::arch::boot_config().flag("attach_probe") {
+        let outcome = super::send::pnp(attached, 0x14, 0, |_| {});
+        crate::kprint!("pnp: a device in AddDevice answered {:#x}", outcome.status);
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn probe(_attached: Ptr) {}
+
 pub(super) extern "win64" fn io_attach(source: Ptr, target: Ptr) -> Ptr {
-    attach(source, target)
+    let lower = attach(source, target);
+    if !lower.is_null() {
+        probe(source);
+    }
+    lower
 }
 
 pub(super) extern "win64" fn io_attach_safe(source: Ptr, target: Ptr, lower: Ptr) -> NtStatus {

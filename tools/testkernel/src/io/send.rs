@@ -64,7 +64,24 @@ pub fn synchronous(object: Ptr, fill: impl FnOnce(Ptr, Ptr)) -> Outcome {
 
 /// Sends a PnP request; `fill` gets its parameters.
 pub fn pnp(object: Ptr, minor: u8, information: usize, fill: impl FnOnce(Ptr)) -> Outcome {
+    pnp_with(
+        object,
+        minor,
+        (crate::status::NOT_SUPPORTED, information),
+        fill,
+    )
+}
+
+/// As [`pnp`], with the status and information that somebody above has put into the request.
+pub fn pnp_with(
+    object: Ptr,
+    minor: u8,
+    before: (NtStatus, usize),
+    fill: impl FnOnce(Ptr),
+) -> Outcome {
+    let (status, information) = before;
     synchronous(object, |request, parameters| {
+        request.set(irp::STATUS, status);
         let location = parameters.sub(stack::PARAMETERS);
         location.set(stack::MAJOR, major::PNP);
         location.set(stack::MINOR, minor);

@@ -11,6 +11,8 @@
 //! - `create_test=1`: try to open every device from user mode, report each status.
 //! - `power_test=1`: send the tree to sleep and wake it before the end.
 //! - `async=1`: the lower world answers PnP requests from a worker thread, pending until then.
+//! - `attach_probe=1`: a request reaches every device the moment that it is attached, before AddDevice returns.
+//! - `relations_probe=SERVICE`: that driver's bus gets its relations queries with a list from above, which must survive.
 //! - `new_exports=1`: offer what is newer than the oldest Windows to `MmGetSystemRoutineAddress`.
 //! - `keep=1`: do not remove and unload at the end.
 

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::node::{self, Node};
-use crate::io::send::pnp;
+use crate::io::send::{pnp, pnp_with};
 use crate::mem::Ptr;
 use crate::{ex, status};
 
@@ -163,16 +163,61 @@ pub fn identify(pdo: Ptr) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// A relations list with the device itself in it, or null when nobody asked for the probe.
+fn probe_list(pdo: Ptr) -> Ptr {
+    #[cfg(target_os = "none")]
+    let wanted = crate::arch::boot_config();
+    #[cfg(not(target_os = "none"))]
+    let wanted = crate::config::Config::default();
+    let service = node::read(pdo, |node| node.service.clone()).flatten();
+    if service.is_none() || wanted.get("relations_probe") != service.as_deref() {
+        return Ptr::NULL;
+    }
+    let list = ex::pool::allocate(16, u32::from_le_bytes(*b"PpRe"));
+    if !list.is_null() {
+        crate::ob::reference(pdo);
+        list.set(0, 1u32);
+        list.set(8, pdo);
+    }
+    list
+}
+
 /// Asks a bus for its devices: referenced device objects, or `None` when it does not answer.
+///
+/// With `relations_probe=SERVICE` the request to that driver comes with a list, as from a filter above, of one device: the bus itself. It must still be
+/// there in the answer, and is taken out.
 pub fn relations(pdo: Ptr) -> Option<Vec<Ptr>> {
-    let list = answer(pdo, minor::QUERY_DEVICE_RELATIONS, |parameters| {
-        parameters.set(0, 0u32)
-    });
+    let from_above = probe_list(pdo);
+    let before = if from_above.is_null() {
+        status::NOT_SUPPORTED
+    } else {
+        status::SUCCESS
+    };
+    let outcome = pnp_with(
+        pdo,
+        minor::QUERY_DEVICE_RELATIONS,
+        (before, from_above.0),
+        |parameters| parameters.set(0, 0u32),
+    );
+    let list = if status::success(outcome.status) {
+        Ptr(outcome.information)
+    } else {
+        Ptr::NULL
+    };
     if list.is_null() {
         return None;
     }
     let count = list.get::<u32>(0) as usize;
-    let devices = (0..count).map(|index| list.ptr(8 + 8 * index)).collect();
+    let mut devices: Vec<Ptr> = (0..count).map(|index| list.ptr(8 + 8 * index)).collect();
     ex::pool::free(list);
+    if !from_above.is_null() {
+        match devices.iter().position(|device| *device == pdo) {
+            Some(at) => crate::ob::dereference(devices.remove(at)),
+            None => crate::verifier::fail(
+                "relations_dropped",
+                format_args!("{pdo}: the answer is without what a driver above reported"),
+            ),
+        }
+    }
     Some(devices)
 }

@@ -56,7 +56,7 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
 
 fn payload(child: &Child, flavor: Flavor) -> Result<Payload> {
     let boot = format!(
-        "pnp=1\nuntil=RESULT {} done\npnp_wait=180000\ntimeout=200\n",
+        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=180000\ntimeout=200\n",
         child.name
     );
     let payload = run::payload(flavor, &boot, "")?;
@@ -137,6 +137,15 @@ fn check(child: &Child, end: Result<String>, lines: &[String]) -> Result<()> {
         child.name,
         tests.len(),
         child.tests
+    );
+    let early = lines
+        .iter()
+        .filter(|line| line.contains("a device in AddDevice answered"))
+        .count();
+    // The filter's, the bus's and the child's.
+    ensure!(
+        early >= 3,
+        "only {early} devices were asked while they were added"
     );
     let left = lines.iter().find(|line| line.contains("outstanding"));
     ensure!(left.is_none(), "{left:?}");
