@@ -294,11 +294,6 @@ mod tests {
         drop(held);
     }
 
-    std::thread_local! {
-        static SAID: core::cell::RefCell<std::vec::Vec<std::string::String>> =
-            const { core::cell::RefCell::new(std::vec::Vec::new()) };
-    }
-
     /// Prints from inside the callback, as a child does.
     struct Speaker(std::sync::Weak<Debug<Speaker>>);
 
@@ -314,18 +309,14 @@ mod tests {
 
     #[test]
     fn a_line_carries_the_prefix_of_its_callback() {
-        let _session = kexec::nt::sys::fake::boot();
-        kexec::nt::log::set_sink(Some(|_, line| {
-            SAID.with(|said| said.borrow_mut().push(line.into()));
-        }));
+        let session = kexec::nt::sys::fake::boot();
         let debug = std::sync::Arc::new_cyclic(|debug| Debug::new(Speaker(debug.clone())));
         let long = b"a prefix of 50% that is longer than it may be";
         let number = debug.register(long, 1, 0).expect("memory");
         debug.trigger(None);
         debug.deregister(number);
-        SAID.with(|said| {
-            let wanted = "a prefix of 50% that is longer : state 100%";
-            assert!(said.borrow().iter().any(|line| line == wanted), "{said:?}");
-        });
+        let wanted = "a prefix of 50% that is longer : state 100%";
+        let said = session.log();
+        assert!(said.iter().any(|line| line == wanted), "{said:?}");
     }
 }
