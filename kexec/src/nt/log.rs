@@ -60,6 +60,9 @@ pub struct Line<const N: usize> {
 
 impl<const N: usize> Line<N> {
     /// Empty text. The last byte is kept for a terminator.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -69,6 +72,9 @@ impl<const N: usize> Line<N> {
     }
 
     /// The text.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
@@ -170,6 +176,9 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// `burst` passes in each span of `per`.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(burst: u32, per: Duration) -> Self {
         let per = if per.ticks() == 0 { 1 } else { per.ticks() };
@@ -181,6 +190,9 @@ impl RateLimit {
     }
 
     /// Whether this pass is within the limit.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn allow(&self) -> bool {
         let span = (Instant::now().ticks() / self.per) & 0xFFFF_FFFF;

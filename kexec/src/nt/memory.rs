@@ -76,18 +76,27 @@ impl<'a> Shared<'a> {
     }
 
     /// Bytes.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn len(self) -> usize {
         self.len
     }
 
     /// Whether there are none.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len == 0
     }
 
     /// The address, for hypercalls and foreign calls.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn as_ptr(self) -> *mut u8 {
         self.base.as_ptr()

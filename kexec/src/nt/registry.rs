@@ -77,31 +77,49 @@ impl Key {
     }
 
     /// Opens an absolute path for reading.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn open(level: Passive, path: WStr<'_>) -> Result<Self> {
         Self::open_at(level, core::ptr::null_mut(), path, KEY_READ)
     }
 
     /// Opens an absolute path for reading and writing.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn open_rw(level: Passive, path: WStr<'_>) -> Result<Self> {
         Self::open_at(level, core::ptr::null_mut(), path, KEY_ALL_ACCESS)
     }
 
     /// Opens a key below this one for reading.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn open_sub(&self, path: WStr<'_>) -> Result<Self> {
         Self::open_at(self.level, self.handle, path, KEY_READ)
     }
 
     /// Opens a key below this one for reading and writing.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn open_sub_rw(&self, path: WStr<'_>) -> Result<Self> {
         Self::open_at(self.level, self.handle, path, KEY_ALL_ACCESS)
     }
 
     /// Opens or creates one key directly below this one; a volatile one is gone after a restart.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn create_sub(&self, name: WStr<'_>, volatile: bool) -> Result<Self> {
         Self::create_at(self.level, self.handle, name, volatile)
     }
 
     /// Type and data of a value.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn query(&self, tag: Tag, name: WStr<'_>) -> Result<(u32, Vec<u8>)> {
         let mut name = name.raw();
         let mut buffer: Vec<u32> = Vec::new(tag);
@@ -151,6 +169,9 @@ impl Key {
     }
 
     /// A REG_DWORD.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn query_dword(&self, name: WStr<'_>) -> Result<u32> {
         match self.query(Tag(*b"KxRg"), name)? {
             (REG_DWORD, data) => {
@@ -163,12 +184,18 @@ impl Key {
     }
 
     /// A REG_SZ or REG_EXPAND_SZ (not expanded).
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn query_sz(&self, tag: Tag, name: WStr<'_>) -> Result<WString> {
         let units = self.query_units(tag, name, &[REG_SZ, REG_EXPAND_SZ])?;
         WString::try_from_units(tag, &units)
     }
 
     /// The non-empty strings of a REG_MULTI_SZ.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn query_multi_sz(&self, tag: Tag, name: WStr<'_>) -> Result<Vec<WString>> {
         let units = self.query_units(tag, name, &[REG_MULTI_SZ])?;
         let mut strings = Vec::new(tag);
@@ -192,11 +219,17 @@ impl Key {
     }
 
     /// Writes a REG_DWORD.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn set_dword(&self, name: WStr<'_>, value: u32) -> Result {
         self.set(name, REG_DWORD, &value.to_le_bytes())
     }
 
     /// The bytes of a REG_BINARY.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn query_binary(&self, tag: Tag, name: WStr<'_>) -> Result<Vec<u8>> {
         match self.query(tag, name)? {
             (REG_BINARY, data) => Ok(data),
@@ -205,16 +238,25 @@ impl Key {
     }
 
     /// Writes a REG_BINARY.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn set_binary(&self, name: WStr<'_>, data: &[u8]) -> Result {
         self.set(name, REG_BINARY, data)
     }
 
     /// Writes a REG_SZ.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn set_sz(&self, tag: Tag, name: WStr<'_>, text: WStr<'_>) -> Result {
         self.set_multi(tag, name, REG_SZ, &[text], false)
     }
 
     /// Writes a REG_MULTI_SZ.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn set_multi_sz(&self, tag: Tag, name: WStr<'_>, texts: &[WStr<'_>]) -> Result {
         self.set_multi(tag, name, REG_MULTI_SZ, texts, true)
     }
@@ -240,6 +282,9 @@ impl Key {
     }
 
     /// Deletes a value.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn delete_value(&self, name: WStr<'_>) -> Result {
         let mut name = name.raw();
         // SAFETY: PASSIVE_LEVEL (token).
@@ -247,6 +292,9 @@ impl Key {
     }
 
     /// Name of the `index`-th key below this one; `NO_MORE_ENTRIES` ends the list.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn sub_name(&self, tag: Tag, index: u32) -> Result<WString> {
         let mut buffer = [0_u32; 4 + 128];
         let mut needed = 0;

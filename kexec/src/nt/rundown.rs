@@ -30,6 +30,9 @@ pub struct Rundown(AtomicUsize);
 
 impl Rundown {
     /// Open, no references.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(0))

@@ -72,6 +72,9 @@ impl<T> SpinLock<T> {
     }
 
     /// The value back.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
@@ -102,6 +105,9 @@ impl<T: ?Sized> SpinLock<T> {
     }
 
     /// The value, when it cannot be locked by anyone else.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }

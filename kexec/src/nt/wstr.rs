@@ -15,12 +15,18 @@ pub struct WStr<'a>(&'a [u16]);
 
 impl<'a> WStr<'a> {
     /// `units` whole, without terminator.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(units: &'a [u16]) -> Self {
         Self(units)
     }
 
     /// `units` without its last element, a terminator.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn from_terminated(units: &'a [u16]) -> Self {
         match units.split_last() {
@@ -33,6 +39,9 @@ impl<'a> WStr<'a> {
     ///
     /// # Safety
     /// `string` is valid and its buffer stays unchanged for `'a`.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub unsafe fn from_raw(string: *const UNICODE_STRING) -> Self {
         // SAFETY: valid by contract.
@@ -45,6 +54,9 @@ impl<'a> WStr<'a> {
     }
 
     /// The code units.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn units(self) -> &'a [u16] {
         self.0
@@ -61,6 +73,9 @@ impl<'a> WStr<'a> {
     }
 
     /// Whether both are equal when ASCII letters' case is ignored.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn eq_ignore_ascii_case(self, other: WStr<'_>) -> bool {
         let fold = |unit: &u16| {
@@ -85,6 +100,9 @@ impl fmt::Debug for WStr<'_> {
 }
 
 /// Encodes ASCII text at compile time; used by [`wstr!`](crate::wstr).
+///
+/// # IRQL
+/// Any.
 #[doc(hidden)]
 #[must_use]
 pub const fn encode<const N: usize>(text: &str) -> [u16; N] {

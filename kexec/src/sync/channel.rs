@@ -12,6 +12,9 @@ use super::waiters::Waiters;
 use crate::nt::SpinLock;
 
 /// A value that did not fit, or came after the close.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
 
@@ -27,6 +30,9 @@ pub struct Channel<T, const N: usize> {
 
 impl<T: Send, const N: usize> Channel<T, N> {
     /// An empty channel.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -40,6 +46,9 @@ impl<T: Send, const N: usize> Channel<T, N> {
     ///
     /// # Errors
     /// The value, when there is no room or the channel is closed.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn try_send(&self, value: T) -> Result<(), Full<T>> {
         if self.room.try_acquire() {
             self.put(value)
@@ -52,6 +61,9 @@ impl<T: Send, const N: usize> Channel<T, N> {
     ///
     /// # Errors
     /// The value, when the channel is closed.
+    ///
+    /// # IRQL
+    /// That of the task, <= DISPATCH_LEVEL.
     pub async fn send(&self, value: T) -> Result<(), Full<T>> {
         match self.room.acquire().await {
             Ok(()) => self.put(value),
@@ -67,6 +79,9 @@ impl<T: Send, const N: usize> Channel<T, N> {
     }
 
     /// The next value, if there is one.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn try_recv(&self) -> Option<T> {
         let value = self.queue.lock().pop_front()?;
         self.room.release();
@@ -74,6 +89,9 @@ impl<T: Send, const N: usize> Channel<T, N> {
     }
 
     /// Waits for the next value; `None` when the channel is closed and empty. One receiver. Cancel-safe.
+    ///
+    /// # IRQL
+    /// That of the task, <= DISPATCH_LEVEL.
     pub async fn recv(&self) -> Option<T> {
         let leave = Leave::new(&self.waker);
         let value = poll_fn(|cx| {
@@ -98,6 +116,9 @@ impl<T: Send, const N: usize> Channel<T, N> {
     }
 
     /// Ends the channel: sends fail, the receiver gets what is queued and then `None`.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn close(&self) {
         self.room.close();
         self.waker.wake();

@@ -10,6 +10,9 @@ use core::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 /// The future of two that was ready first.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either2<A, B> {
     /// The first one's output.
@@ -19,6 +22,9 @@ pub enum Either2<A, B> {
 }
 
 /// The future of three that was ready first.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either3<A, B, C> {
     /// The first one's output.
@@ -51,6 +57,9 @@ impl<A: Future, B: Future> Future for Select2<A, B> {
 }
 
 /// The first of two.
+///
+/// # IRQL
+/// That of the task, and of the futures.
 pub fn select2<A: Future, B: Future>(
     a: A,
     b: B,
@@ -59,6 +68,9 @@ pub fn select2<A: Future, B: Future>(
 }
 
 /// The first of three.
+///
+/// # IRQL
+/// That of the task, and of the futures.
 pub async fn select3<A: Future, B: Future, C: Future>(
     a: A,
     b: B,
@@ -109,6 +121,9 @@ impl<A: Future, B: Future> Future for Join2<A, B> {
 }
 
 /// Both of two, polled side by side.
+///
+/// # IRQL
+/// That of the task, and of the futures.
 pub fn join2<A: Future, B: Future>(a: A, b: B) -> impl Future<Output = (A::Output, B::Output)> {
     Join2 {
         a,
@@ -119,6 +134,9 @@ pub fn join2<A: Future, B: Future>(a: A, b: B) -> impl Future<Output = (A::Outpu
 }
 
 /// All of three, polled side by side.
+///
+/// # IRQL
+/// That of the task, and of the futures.
 pub async fn join3<A: Future, B: Future, C: Future>(
     a: A,
     b: B,

@@ -4,6 +4,9 @@
 use super::waiters::Waiters;
 
 /// What happens to an event's state when a waiter is released.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// It releases one waiter and is reset (a synchronisation event).
@@ -26,6 +29,9 @@ const OPEN: usize = usize::MAX / 2;
 
 impl Event {
     /// An event in the given state.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(reset: Reset, signalled: bool) -> Self {
         let permits = match (signalled, reset) {
@@ -45,6 +51,9 @@ impl Event {
     }
 
     /// Sets the event.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn set(&self) {
         match self.reset {
             Reset::Auto => self.waiters.release(),
@@ -53,11 +62,17 @@ impl Event {
     }
 
     /// Resets the event.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn reset(&self) {
         self.waiters.set_permits(0);
     }
 
     /// Whether the event is set.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.waiters.permits() > 0
@@ -65,6 +80,9 @@ impl Event {
 
     /// Waits until the event is set. Cancel-safe: an automatic event that released a waiter which was then dropped
     /// releases the next one.
+    ///
+    /// # IRQL
+    /// That of the task, <= DISPATCH_LEVEL.
     pub async fn wait(&self) {
         // Never closed, so the result is always Ok.
         let _ = self.waiters.acquire().await;

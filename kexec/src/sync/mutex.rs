@@ -21,6 +21,9 @@ pub struct Mutex<T> {
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
 /// The value, held; dropping it lets the next one have it.
+///
+/// # IRQL
+/// <= DISPATCH_LEVEL.
 #[must_use = "the mutex is released when the guard is dropped"]
 pub struct MutexGuard<'a, T> {
     value: &'a UnsafeCell<T>,
@@ -34,6 +37,9 @@ unsafe impl<T: Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T> Mutex<T> {
     /// A mutex that nobody holds.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(value: T) -> Self {
         Self {
@@ -43,6 +49,9 @@ impl<T> Mutex<T> {
     }
 
     /// Waits for the value. Cancel-safe.
+    ///
+    /// # IRQL
+    /// That of the task, <= DISPATCH_LEVEL.
     pub async fn lock(&self) -> MutexGuard<'_, T> {
         let permit = self.permit.acquire().await;
         MutexGuard {
@@ -52,6 +61,9 @@ impl<T> Mutex<T> {
     }
 
     /// The value, if nobody holds it.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let permit = self.permit.try_acquire()?;
         Some(MutexGuard {
@@ -61,6 +73,9 @@ impl<T> Mutex<T> {
     }
 
     /// The value, which nobody else can hold.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }

@@ -12,6 +12,9 @@ use crate::atomic::WakerSlot;
 ///
 /// Notifications coalesce; the waiter looks at the state that they are about. A second waiter takes the place of the first,
 /// which then sleeps on: give every waiter a `Notify` of its own.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Debug, Default)]
 pub struct Notify {
     permit: AtomicBool,

@@ -10,6 +10,9 @@ use crate::nt::{Arc, SpinLock, Tag};
 use crate::status::{Result, Status};
 
 /// The sender was dropped without a value.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -33,9 +36,15 @@ struct Shared<T> {
 }
 
 /// The end that gives the value. Dropping it tells the receiver.
+///
+/// # IRQL
+/// <= DISPATCH_LEVEL.
 pub struct Sender<T: Send + 'static>(Arc<Shared<T>>);
 
 /// The end that waits: a future. Dropping it drops a value that has come.
+///
+/// # IRQL
+/// <= DISPATCH_LEVEL.
 pub struct Receiver<T: Send + 'static>(Arc<Shared<T>>);
 
 /// Makes a pair, with one allocation.
@@ -61,6 +70,9 @@ impl<T: Send + 'static> Sender<T> {
     ///
     /// # Errors
     /// The value, when nobody waits any more.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn send(self, value: T) -> core::result::Result<(), T> {
         let refused = {
             let mut slot = self.0.slot.lock();
@@ -76,6 +88,9 @@ impl<T: Send + 'static> Sender<T> {
     }
 
     /// Whether the receiver is gone.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(*self.0.slot.lock(), Slot::ReceiverGone)

@@ -10,17 +10,26 @@ use super::waiters::Waiters;
 pub struct Semaphore(Waiters);
 
 /// A permit; dropping it gives it back.
+///
+/// # IRQL
+/// <= DISPATCH_LEVEL.
 #[must_use = "a permit is given back when it is dropped"]
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
     /// A semaphore with `permits` permits.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(permits: usize) -> Self {
         Self(Waiters::new(permits, usize::MAX))
     }
 
     /// Takes a permit. Cancel-safe.
+    ///
+    /// # IRQL
+    /// That of the task, <= DISPATCH_LEVEL.
     pub async fn acquire(&self) -> Permit<'_> {
         // Never closed, so the result is always Ok.
         let _ = self.0.acquire().await;
@@ -28,11 +37,17 @@ impl Semaphore {
     }
 
     /// Takes a permit if one is free.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         self.0.try_acquire().then(|| Permit(self))
     }
 
     /// Free permits.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
     #[must_use]
     pub fn available(&self) -> usize {
         self.0.permits()

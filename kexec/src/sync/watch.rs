@@ -10,6 +10,9 @@ use crate::atomic::WakerSlot;
 
 /// A 32-bit value with a version. One task waits; others set it at any IRQL. Values that nobody looked at in time are skipped,
 /// the last one never is.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Debug)]
 pub struct WatchValue {
     /// Version in the upper half, value in the lower.

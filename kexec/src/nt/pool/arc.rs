@@ -65,18 +65,27 @@ impl<T> Arc<T> {
     }
 
     /// Whether both name the same block.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn ptr_eq(this: &Self, other: &Self) -> bool {
         this.ptr == other.ptr
     }
 
     /// Number of references at this moment: for checks at stop, not for decisions.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn count(this: &Self) -> usize {
         this.inner().count.load(Ordering::Acquire)
     }
 
     /// The value, when this is the only reference.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
         if this.inner().count.load(Ordering::Acquire) != 1 {
             return None;
@@ -86,6 +95,9 @@ impl<T> Arc<T> {
     }
 
     /// The address of the value; [`Self::from_raw`] takes the reference back. For contexts of C tables.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn into_raw(this: Self) -> *const T {
         let this = core::mem::ManuallyDrop::new(this);
@@ -96,6 +108,9 @@ impl<T> Arc<T> {
     ///
     /// # Safety
     /// `value` came from [`Self::into_raw`], once for each call of this.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub unsafe fn from_raw(value: *const T) -> Self {
         let offset = core::mem::offset_of!(Inner<T>, value);

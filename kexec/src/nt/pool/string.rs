@@ -17,6 +17,9 @@ pub struct String(Vec<u8>);
 
 impl String {
     /// Empty text; allocates nothing.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(tag: Tag) -> Self {
         Self(Vec::new(tag))
@@ -52,6 +55,9 @@ impl String {
     }
 
     /// The text.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Only whole `str`s are ever appended.
@@ -59,6 +65,9 @@ impl String {
     }
 
     /// Drops the text; keeps the memory.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -130,12 +139,18 @@ impl WString {
     }
 
     /// The text with its terminator.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn as_wstr(&self) -> WStr<'_> {
         WStr::from_terminated(&self.0)
     }
 
     /// The code units without the terminator.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn units(&self) -> &[u16] {
         self.0.split_last().map_or(&[], |(_, units)| units)

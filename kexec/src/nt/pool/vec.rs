@@ -36,6 +36,9 @@ unsafe impl<T: Sync> Sync for Vec<T> {}
 
 impl<T> Vec<T> {
     /// An empty array; allocates nothing.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub const fn new(tag: Tag) -> Self {
         Self {
@@ -140,6 +143,9 @@ impl<T> Vec<T> {
     }
 
     /// Removes and returns the last element.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn pop(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;
         // SAFETY: was initialised, and is outside the array now.
@@ -149,12 +155,18 @@ impl<T> Vec<T> {
     }
 
     /// Removes and returns the element at `at`, keeping the order of the rest. Panics when out of range.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn remove(&mut self, at: usize) -> T {
         self[at..].rotate_left(1);
         self.pop().expect("the range was checked by the slice")
     }
 
     /// Removes and returns the element at `at`, putting the last one in its place. Panics when out of range.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn swap_remove(&mut self, at: usize) -> T {
         let last = self.len - 1;
         self.swap(at, last);
@@ -162,6 +174,9 @@ impl<T> Vec<T> {
     }
 
     /// Drops elements from `len` on.
+    ///
+    /// # IRQL
+    /// Any; what drops a value, that of its drop.
     pub fn truncate(&mut self, len: usize) {
         while self.len > len {
             drop(self.pop());
@@ -169,11 +184,17 @@ impl<T> Vec<T> {
     }
 
     /// Drops all elements; keeps the memory.
+    ///
+    /// # IRQL
+    /// Any; what drops a value, that of its drop.
     pub fn clear(&mut self) {
         self.truncate(0);
     }
 
     /// Keeps the elements for which `keep` is true, in order.
+    ///
+    /// # IRQL
+    /// Any; what drops a value, that of its drop.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         let mut kept = 0;
         for index in 0..self.len {
@@ -186,12 +207,18 @@ impl<T> Vec<T> {
     }
 
     /// Elements that fit without growing.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// The tag blocks are allocated under.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn tag(&self) -> Tag {
         self.tag

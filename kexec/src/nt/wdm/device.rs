@@ -22,6 +22,9 @@ const INHERITED: u32 = 0x4 | 0x10 | 0x2000;
 ///
 /// # Invariants
 /// Points to a device object that is valid for as long as any copy of the value is used.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DevicePtr(NonNull<DEVICE_OBJECT>);
 
@@ -86,6 +89,9 @@ impl DevicePtr {
 }
 
 /// A counted reference to a device object.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Debug)]
 pub struct DeviceRef(DevicePtr);
 
@@ -115,6 +121,9 @@ impl Drop for DeviceRef {
 ///
 /// # Invariants
 /// The object was created by [`Device::try_new`] with the same `T`.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Debug)]
 pub struct Device<T>(DevicePtr, PhantomData<T>);
 

@@ -9,6 +9,9 @@ use crate::nt::sys::{DRIVER_OBJECT, PDRIVER_ADD_DEVICE, PDRIVER_DISPATCH, PDRIVE
 ///
 /// # Invariants
 /// Points to a valid driver object.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Clone, Copy, Debug)]
 pub struct Driver(NonNull<DRIVER_OBJECT>);
 

@@ -85,6 +85,9 @@ const SL_INVOKE_ALWAYS: u8 = 0xe0;
 ///
 /// # Invariants
 /// Points to a valid IRP whose current stack location is ours, and which nobody else completes.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Debug)]
 #[must_use = "an IRP must be completed or passed on"]
 pub struct Irp(NonNull<IRP>);
@@ -300,6 +303,9 @@ unsafe fn call_and_wait(
 }
 
 /// What a request of ours was answered with.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply {
     /// `IoStatus.Status`.

@@ -42,11 +42,17 @@ pub unsafe fn send_pnp(
 }
 
 /// A string or string list that a lower driver answered with, in 16-bit units including the terminators. Freed on drop.
+///
+/// # IRQL
+/// Any; its drop: <= DISPATCH_LEVEL.
 #[derive(Debug)]
 pub struct WideText(*mut u16, usize);
 
 impl WideText {
     /// The units, without the last terminator.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn units(&self) -> &[u16] {
         // SAFETY: `measure` counted this many initialised units.
@@ -54,6 +60,9 @@ impl WideText {
     }
 
     /// The strings of a list (one for a plain string), as 16-bit units without terminators.
+    ///
+    /// # IRQL
+    /// Any.
     pub fn strings(&self) -> impl Iterator<Item = &[u16]> {
         self.units()
             .split(|&unit| unit == 0)
@@ -286,6 +295,9 @@ pub fn invalidate_bus_relations(pdo: DevicePtr) {
 }
 
 /// The parameters of IRP_MN_QUERY_INTERFACE.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryInterface {
     guid: *const [u8; 16],
@@ -319,6 +331,9 @@ impl QueryInterface {
     }
 
     /// The interface's GUID as it lies in memory.
+    ///
+    /// # IRQL
+    /// Any.
     #[must_use]
     pub fn guid(&self) -> [u8; 16] {
         // SAFETY: a requester in the kernel passes a valid GUID; it is read once.
@@ -329,6 +344,9 @@ impl QueryInterface {
     ///
     /// # Errors
     /// `STATUS_BUFFER_OVERFLOW` when the buffer is smaller than the table.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn answer<T: Copy>(&self, table: T) -> Result {
         if usize::from(self.size) < size_of::<T>() {
             return Err(Status::BUFFER_OVERFLOW);
@@ -371,6 +389,9 @@ impl QueryInterface {
 }
 
 /// The parameter of IRP_MN_QUERY_CAPABILITIES.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
 #[derive(Debug)]
 pub struct Capabilities<'a>(&'a mut DEVICE_CAPABILITIES);
 
@@ -392,6 +413,9 @@ impl<'a> Capabilities<'a> {
     }
 
     /// The structure.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
     pub fn get(&mut self) -> &mut DEVICE_CAPABILITIES {
         self.0
     }

@@ -11,6 +11,9 @@ use crate::status::{Result, Status};
 /// Counts the requests inside a device; removal waits for them.
 ///
 /// It must not move after [`RemoveLock::init`]: keep it in the device's extension.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Debug)]
 pub struct RemoveLock(UnsafeCell<IO_REMOVE_LOCK>);
 
@@ -76,6 +79,9 @@ impl Default for RemoveLock {
 }
 
 /// A request inside the device; dropping it leaves.
+///
+/// # IRQL
+/// Any; its drop: <= DISPATCH_LEVEL.
 #[derive(Debug)]
 pub struct RemoveGuard<'a>(&'a RemoveLock);
 

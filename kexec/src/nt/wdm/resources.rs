@@ -28,6 +28,9 @@ const MOST: u32 = 4096;
 const HANDED_OVER: u32 = u32::from_le_bytes(*b"XPnP");
 
 /// One assigned resource of interest.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// An interrupt. In the raw list `vector` of a line is the global system interrupt.
@@ -59,6 +62,9 @@ pub enum Resource {
 }
 
 /// A resource list of a START_DEVICE request.
+///
+/// # IRQL
+/// As said at each method.
 #[derive(Clone, Copy, Debug)]
 pub struct ResourceList<'a> {
     first: *mut CM_PARTIAL_RESOURCE_DESCRIPTOR,
@@ -169,6 +175,9 @@ impl<'a> ResourceList<'a> {
 }
 
 /// A message interrupt to ask for, targeted at one processor.
+///
+/// # IRQL
+/// Any.
 #[derive(Clone, Copy, Debug)]
 pub struct Requirement {
     /// Processor group.
