@@ -19,11 +19,16 @@ use crate::task::{
     CANCELLED, COMPLETE, Group, Header, JOIN, JOINER, OUTPUT, REF, SCHEDULED, borrowed_waker,
 };
 
+/// Polls from one look at the clock to the next.
+const LOOK: u32 = 8;
+
 /// What the runner alone touches.
 struct Local {
     /// Tasks taken and not yet run, oldest first.
     first: *mut Header,
     last: *mut Header,
+    /// What was done since the last look at the clock, in polls; a future dropped and a block freed count as four each.
+    unlooked: u32,
 }
 
 /// The part of a core that a task's header leads to.
@@ -148,6 +153,7 @@ impl<P: Platform> Core<P> {
             local: UnsafeCell::new(Local {
                 first: null_mut(),
                 last: null_mut(),
+                unlooked: 0,
             }),
             platform,
         }
@@ -190,6 +196,7 @@ impl<P: Platform> Core<P> {
         let mut polls = 0;
         // Polls, and tasks that were cancelled or freed: those take their time as well.
         let mut steps = 0;
+        self.local().unlooked = 0;
         loop {
             let Some(task) = self.pop() else {
                 if self.head.queue.is_quiet() {
@@ -204,7 +211,11 @@ impl<P: Platform> Core<P> {
                 self.append(self.head.queue.take());
                 continue;
             };
-            let late = steps % 8 == 7 && budget.micros != 0 && self.platform.micros() >= deadline;
+            let mut late = false;
+            if self.local().unlooked >= LOOK && budget.micros != 0 {
+                self.local().unlooked = 0;
+                late = self.platform.micros() >= deadline;
+            }
             if steps >= budget.polls || late {
                 self.unpop(task);
                 self.head.runner.store(0, Ordering::Relaxed);
@@ -213,6 +224,7 @@ impl<P: Platform> Core<P> {
                 return Outcome::More { polls };
             }
             steps += 1;
+            self.local().unlooked += 1;
             if self.step(task) {
                 polls += 1;
             }
@@ -293,6 +305,7 @@ impl<P: Platform> Core<P> {
         if before & CANCELLED != 0 || stopped {
             // SAFETY: not complete, so the future is there, and the runner alone touches it.
             unsafe { (header.vtable.drop_future)(task) };
+            self.local().unlooked += LOOK / 2;
             self.complete(task, 0);
             return false;
         }
@@ -360,6 +373,7 @@ impl<P: Platform> Core<P> {
     /// Frees the block of a task without references.
     fn free(&self, task: NonNull<Header>) {
         self.unlink(task);
+        self.local().unlooked += LOOK / 2;
         // SAFETY: no references are left, so nobody else sees the block.
         let header = unsafe { &mut *task.as_ptr() };
         if !header.group.is_null() {

@@ -54,26 +54,82 @@ fn the_stepper_makes_one_poll_a_step_in_the_order_of_the_wakes() {
     assert!(core.is_empty());
 }
 
-#[test]
-fn the_stepper_s_clock_ends_an_activation_only_when_a_test_moves_it() {
+const LIMITED: Budget = Budget {
+    polls: 64,
+    micros: 50,
+};
+
+/// Tasks that move the clock on by `micros` when they are polled first, and never end, or at once; the outcome of the first run.
+fn moved(micros: u64, ends: bool) -> (Box<Core<Stepper>>, Outcome) {
     let core = Box::new(Core::new(Stepper::default()));
     let address = core::ptr::from_ref(&*core).addr();
-    for index in 0..20 {
+    for _ in 0..20 {
         spawn(&core, async move {
             // SAFETY: the task runs inside the core's run, so the core is alive.
             let core = unsafe { &*(address as *const Core<Stepper>) };
-            core.platform().advance(if index == 3 { 60 } else { 0 });
+            core.platform().advance(micros);
+            if !ends {
+                core::future::pending::<()>().await;
+            }
         })
         .detach();
     }
-    let budget = Budget {
-        polls: 64,
-        micros: 50,
-    };
     assert!(core.platform().is_asked());
-    assert!(matches!(core.run(budget), Outcome::More { polls: 7 }));
-    assert!(matches!(core.run(budget), Outcome::Idle { polls: 13 }));
+    let outcome = core.run(LIMITED);
+    (core, outcome)
+}
+
+fn end(core: &Core<Stepper>) {
+    core.close();
+    Stepper::settle(core, 100);
     assert!(core.is_empty());
+}
+
+#[test]
+fn the_stepper_s_clock_ends_an_activation_only_when_a_test_moves_it() {
+    let (core, outcome) = moved(0, false);
+    assert!(matches!(outcome, Outcome::Idle { polls: 20 }));
+    end(&core);
+    let (core, outcome) = moved(60, false);
+    assert!(matches!(outcome, Outcome::More { polls: 8 }));
+    assert!(matches!(core.run(LIMITED), Outcome::More { polls: 8 }));
+    assert!(matches!(core.run(LIMITED), Outcome::Idle { polls: 4 }));
+    end(&core);
+}
+
+#[test]
+fn the_clock_is_looked_at_more_often_when_tasks_end() {
+    // A task that ends gives its block back, which takes longer than a poll.
+    let (core, outcome) = moved(60, true);
+    assert!(matches!(outcome, Outcome::More { polls: 2 }));
+    assert!(matches!(core.run(LIMITED), Outcome::More { polls: 2 }));
+    end(&core);
+    // One that is cancelled drops its future as well.
+    let core = Box::new(Core::new(Stepper::default()));
+    let address = core::ptr::from_ref(&*core).addr();
+    struct Slow(usize);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            // SAFETY: dropped inside the core's run, so the core is alive.
+            let core = unsafe { &*(self.0 as *const Core<Stepper>) };
+            core.platform().advance(60);
+        }
+    }
+    for _ in 0..20 {
+        let slow = Slow(address);
+        spawn(&core, async move {
+            let _slow = slow;
+            core::future::pending::<()>().await;
+        })
+        .detach();
+    }
+    assert!(matches!(core.run(LIMITED), Outcome::Idle { polls: 20 }));
+    core.close();
+    for left in (1..20).rev() {
+        assert!(matches!(core.run(LIMITED), Outcome::More { polls: 0 }));
+        assert_eq!(core.blocks(), left, "more than one in an activation");
+    }
+    end(&core);
 }
 
 #[test]
