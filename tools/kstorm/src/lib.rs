@@ -3,6 +3,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod fairness;
 #[cfg(windows)]
 mod ffi;
 pub mod figures;

@@ -8,6 +8,7 @@ use kexec::nt::{Arc, Interrupt, InterruptConfig, Tag, Thread, Vec, cpu, delay};
 use kexec::sync::Notify;
 use kexec::{DpcExecutor, Duration, Passive, Result, Status, info, poll_on, task};
 
+use crate::fairness;
 use crate::figures::Figures;
 use crate::machine::Machine;
 
@@ -16,8 +17,8 @@ pub const TAG: Tag = Tag(*b"KSto");
 const PASSES: usize = 1001;
 const INTERRUPTS: u32 = 2_000;
 const WAKES: u32 = 4_000;
-const TASKS: usize = 256;
-const ROUNDS: u64 = 20;
+/// Tasks that are ready at once.
+pub(crate) const TASKS: usize = 256;
 /// Waits of a millisecond before something that should happen counts as lost.
 const PATIENCE: u32 = 5_000;
 
@@ -60,7 +61,7 @@ fn on_all(passive: Passive, work: impl Fn(Passive, u32) + Clone + Send + Sync + 
 }
 
 /// Waits until `done`, which nothing but a lost wake keeps from happening.
-fn until(passive: Passive, done: impl Fn() -> bool) -> bool {
+pub(crate) fn until(passive: Passive, done: impl Fn() -> bool) -> bool {
     for _ in 0..PATIENCE {
         if done() {
             return true;
@@ -86,19 +87,28 @@ fn with_executor(passive: Passive, f: impl FnOnce(&Arc<DpcExecutor>) -> Result) 
 /// `UNSUCCESSFUL` when a wake was lost or a clock stood still; that of the kernel.
 pub fn all(machine: &Machine, passive: Passive) -> Result {
     first_poll(machine, passive)?;
+    pool(machine, passive)?;
     (machine.measure)();
     isr_storm(machine, passive)?;
     cross_wakes(passive)?;
-    fairness(machine, passive)?;
+    with_executor(passive, |executor| {
+        fairness::measure(machine, executor, passive)
+    })?;
     activations(machine);
     frozen(machine, passive)
 }
 
-fn first_poll(machine: &Machine, passive: Passive) -> Result {
-    with_executor(passive, |executor| {
+/// A task that notes when it was polled.
+struct Stamped {
+    notify: Arc<Notify>,
+    polled: Arc<AtomicU64>,
+}
+
+impl Stamped {
+    fn spawn(executor: &DpcExecutor, clock: fn() -> u64) -> Result<Self> {
         let notify = Arc::try_new(TAG, Notify::new())?;
         let polled = Arc::try_new(TAG, AtomicU64::new(0))?;
-        let (wakes, stamp, clock) = (notify.clone(), polled.clone(), machine.clock);
+        let (wakes, stamp) = (notify.clone(), polled.clone());
         let task = async move {
             loop {
                 wakes.notified().await;
@@ -106,23 +116,76 @@ fn first_poll(machine: &Machine, passive: Passive) -> Result {
             }
         };
         executor.spawn(task!("first-poll"), task)?.detach();
-        let mut figures = Figures::try_new(TAG, PASSES)?;
-        cpu::run_on(passive, 0, || {
+        Ok(Self { notify, polled })
+    }
+
+    /// When it was polled since the last call.
+    fn take(&self, passive: Passive) -> Result<u64> {
+        let polled = || self.polled.load(Ordering::Acquire) != 0;
+        if until(passive, polled) {
+            Ok(self.polled.swap(0, Ordering::AcqRel))
+        } else {
+            Err(Status::UNSUCCESSFUL)
+        }
+    }
+}
+
+/// From a wake to the poll, and that without what a wake costs that need not pend.
+fn first_poll(machine: &Machine, passive: Passive) -> Result {
+    with_executor(passive, |executor| {
+        let clock = machine.clock;
+        let first = Stamped::spawn(executor, clock)?;
+        let second = Stamped::spawn(executor, clock)?;
+        let mut whole = Figures::try_new(TAG, PASSES)?;
+        let mut wakes = Figures::try_new(TAG, PASSES)?;
+        cpu::run_on(passive, 0, || -> Result {
             for _ in 0..PASSES {
-                polled.store(0, Ordering::Release);
                 let begin = clock();
-                notify.notify();
-                if !until(passive, || polled.load(Ordering::Acquire) != 0) {
-                    return Err(Status::UNSUCCESSFUL);
-                }
-                figures.push(polled.load(Ordering::Acquire) - begin)?;
+                first.notify.notify();
+                whole.push(first.take(passive)? - begin)?;
+                // The first wake pends, and the second finds the executor pended.
+                let wake = {
+                    let _raised = Raised::to_dispatch();
+                    first.notify.notify();
+                    let begin = clock();
+                    second.notify.notify();
+                    clock() - begin
+                };
+                wakes.push(wake)?;
+                first.take(passive)?;
+                second.take(passive)?;
             }
             Ok(())
         })??;
-        let (least, median, _) = figures.summary();
-        info!("RESULT kstorm.first-poll min={least} median={median} passes={PASSES}");
+        let (least, median, _) = whole.summary();
+        let (_, wake, _) = wakes.summary();
+        let from_dpc = median.saturating_sub(wake);
+        info!(
+            "RESULT kstorm.first-poll min={least} median={median} wake={wake} from-dpc={from_dpc} passes={PASSES}"
+        );
         Ok(())
     })
+}
+
+/// What the kernel's pool takes for a block of a task's size: most of what a cancelled task costs.
+fn pool(machine: &Machine, passive: Passive) -> Result {
+    let clock = machine.clock;
+    let mut takes = Figures::try_new(TAG, PASSES)?;
+    let mut frees = Figures::try_new(TAG, PASSES)?;
+    cpu::run_on(passive, 0, || -> Result {
+        for _ in 0..PASSES {
+            let begin = clock();
+            let block = Arc::try_new(TAG, [0_u64; 20])?;
+            let taken = clock();
+            drop(block);
+            frees.push(clock() - taken)?;
+            takes.push(taken - begin)?;
+        }
+        Ok(())
+    })??;
+    let (take, free) = (takes.summary().1, frees.summary().1);
+    info!("RESULT kstorm.pool take={take} free={free} passes={PASSES}");
+    Ok(())
 }
 
 fn isr_storm(machine: &Machine, passive: Passive) -> Result {
@@ -235,55 +298,6 @@ fn cross_wakes(passive: Passive) -> Result {
             .sum();
         info!("RESULT kstorm.cross-wakes wakes={wakes} tasks={TASKS} lost={lost}");
         if good {
-            Ok(())
-        } else {
-            Err(Status::UNSUCCESSFUL)
-        }
-    })
-}
-
-fn fairness(machine: &Machine, passive: Passive) -> Result {
-    with_executor(passive, |executor| {
-        let last = Arc::try_new(TAG, AtomicU64::new(0))?;
-        let polled = Arc::try_new(TAG, AtomicU32::new(0))?;
-        let mut bells = Vec::new(TAG);
-        for _ in 0..TASKS {
-            let bell = Arc::try_new(TAG, Notify::new())?;
-            let (wakes, when, count) = (bell.clone(), last.clone(), polled.clone());
-            let figure = machine.figure;
-            let task = async move {
-                loop {
-                    wakes.notified().await;
-                    when.fetch_max(figure(0), Ordering::AcqRel);
-                    count.fetch_add(1, Ordering::AcqRel);
-                }
-            };
-            executor.spawn(task!("fairness"), task)?.detach();
-            bells.try_push(bell)?;
-        }
-        let (mut best, mut worst) = (u64::MAX, 0);
-        for round in 1..=ROUNDS {
-            let before = cpu::run_on(passive, 0, || {
-                let _raised = Raised::to_dispatch();
-                for bell in &*bells {
-                    bell.notify();
-                }
-                (machine.figure)(0)
-            })?;
-            let wanted = round as u32 * TASKS as u32;
-            if !until(passive, || polled.load(Ordering::Acquire) >= wanted) {
-                return Err(Status::UNSUCCESSFUL);
-            }
-            // Activations that were over when the last task ran, and its own.
-            let waited = last.load(Ordering::Acquire) - before + 1;
-            best = best.min(waited);
-            worst = worst.max(waited);
-        }
-        let bound = TASKS.div_ceil(64);
-        info!(
-            "RESULT kstorm.fairness ready={TASKS} bound={bound} best={best} worst={worst} rounds={ROUNDS}"
-        );
-        if best <= bound as u64 {
             Ok(())
         } else {
             Err(Status::UNSUCCESSFUL)

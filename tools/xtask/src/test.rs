@@ -9,7 +9,7 @@ mod drivers;
 mod dump;
 mod faults;
 mod sample;
-mod storm;
+pub(crate) mod storm;
 mod xen;
 
 use std::time::Instant;

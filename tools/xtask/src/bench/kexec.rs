@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Suite `kexec`: builds `tools/kbench` with the profile of the shipping images, runs it, and prints its figures.
+//! Suite `kexec`: builds `tools/kbench` with the profile of the shipping images, runs it, and prints its figures; then those of
+//! the storm guest (`tools/kstorm`) on Xen in the rig, whose clock counts instructions.
 
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::results::Results;
+use crate::test::storm;
 use crate::util;
 
 /// What kbench prints; see its crate documentation.
@@ -46,7 +48,7 @@ const HEADER: u32 = 96;
 ///
 /// # Errors
 ///
-/// kbench can't be built or run, or was not built as the drivers are.
+/// kbench can't be built or run, or was not built as the drivers are; the rig can't run.
 pub(super) fn measure() -> Result<Results> {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--release", "--package", "kbench"]);
@@ -54,7 +56,31 @@ pub(super) fn measure() -> Result<Results> {
     let program = util::target_dir().join("release/kbench");
     let report = util::output(&mut Command::new(program)).context("kbench")?;
     let report = serde_json::from_str(&report).context("what kbench printed")?;
-    show(&report)
+    let mut results = show(&report)?;
+    println!("\nthe storm guest on Xen, by the rig's instruction clock:");
+    let (first_poll, longest) = storm::instructions().context(
+        "the rig can't run here: no figures in instructions, and no results are written",
+    )?;
+    instructions(&mut results, first_poll, longest);
+    Ok(results)
+}
+
+/// Adds and prints what the rig measured.
+fn instructions(results: &mut Results, first_poll: u64, longest: u64) {
+    const UNIT: &str = "instructions";
+    results.push("dpc-to-first-poll", UNIT, first_poll as f64);
+    println!("{:17} {first_poll:>7} {UNIT}", "dpc-to-first-poll");
+    results.push("budget-max", UNIT, longest as f64);
+    let met = if longest <= storm::LONGEST {
+        "met"
+    } else {
+        "MISSED"
+    };
+    let limit = storm::LONGEST;
+    println!(
+        "{:17} {longest:>7} {UNIT}  target {limit}: {met}",
+        "budget-max"
+    );
 }
 
 fn show(report: &Report) -> Result<Results> {

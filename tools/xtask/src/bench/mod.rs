@@ -18,7 +18,7 @@ pub(crate) struct Args {
 /// What can be measured.
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 enum Suite {
-    /// The executor's core beside other executors, on this machine
+    /// The executor's core beside other executors on this machine, and its instructions on Xen in the rig
     Kexec,
 }
 

@@ -17,7 +17,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// Unloads in the middle of a storm.
 const UNLOADS: usize = 1000;
 /// Instructions that one activation may take.
-const LONGEST: u64 = 100_000;
+pub(crate) const LONGEST: u64 = 100_000;
+/// Nanoseconds that an activation has at least taken when it was cut short: 50 us by a clock of whole ones.
+const CUT: u64 = 49_000;
 const PARAMETERS: &str = r"\Registry\Machine\SYSTEM\CurrentControlSet\Services\kstorm\Parameters";
 
 pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
@@ -71,6 +73,24 @@ fn in_qemu(kernel: &Path, mode: u32, boot: &str) -> Result<Vec<String>> {
     let lines = good_end(plain(&Cache::new(), &image, VCPUS, LIMIT)?)?;
     print(&lines);
     Ok(lines)
+}
+
+/// Instructions from the insertion of an executor's DPC to the poll, and of the longest activation.
+///
+/// # Errors
+///
+/// The image can't be built, the rig can't run, or the run is wrong.
+pub(crate) fn instructions() -> Result<(u64, u64)> {
+    let kernel = build::test_kernel().context("the test kernel")?;
+    build::images(Flavor::Free, &build::TEST_IMAGES)?;
+    let lines = on_xen(&kernel)?;
+    let figures = Figures::of(&lines)?;
+    figures.check()?;
+    figures.check_fairness()?;
+    Ok((
+        figures.get("first-poll", "from-dpc")?,
+        figures.get("activations", "max")?,
+    ))
 }
 
 fn on_xen(kernel: &Path) -> Result<Vec<String>> {
@@ -150,19 +170,48 @@ impl<'a> Figures<'a> {
 
     /// What holds where ticks are instructions.
     fn check_instructions(&self) -> Result<()> {
-        let (best, bound) = (
-            self.get("fairness", "best")?,
-            self.get("fairness", "bound")?,
-        );
-        ensure!(
-            best <= bound,
-            "a task waited {best} activations, {bound} allowed"
-        );
+        self.check_fairness()?;
         let longest = self.get("activations", "max")?;
         ensure!(
             longest <= LONGEST,
             "an activation took {longest} instructions, {LONGEST} allowed"
         );
         Ok(())
+    }
+
+    /// In every round: no task waited for longer than it may, and only an activation that took its time was cut short.
+    fn check_fairness(&self) -> Result<()> {
+        let figure = |key| self.get("fairness", key);
+        let (best, uncut, bound) = (figure("best")?, figure("uncut")?, figure("bound")?);
+        ensure!(
+            best <= bound && uncut <= bound,
+            "a task waited {uncut} activations that were not cut short, at best {best}; {bound} allowed"
+        );
+        let (cut, shortest) = (figure("cut")?, figure("shortest-cut")?);
+        ensure!(
+            cut == 0 || shortest >= CUT,
+            "an activation was cut short within {shortest} ns"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fairness(words: &str) -> Result<()> {
+        let lines = [format!("12.3 RESULT kstorm.fairness {words}")];
+        Figures(&lines).check_fairness()
+    }
+
+    #[test]
+    fn a_round_over_the_bound_needs_an_activation_that_took_its_time() {
+        let good = "bound=4 best=4 worst=5 uncut=4 cut=1 shortest-cut=50000";
+        assert!(fairness(good).is_ok());
+        assert!(fairness(&good.replace("uncut=4", "uncut=5")).is_err());
+        assert!(fairness(&good.replace("best=4", "best=5")).is_err());
+        assert!(fairness(&good.replace("shortest-cut=50000", "shortest-cut=9000")).is_err());
+        assert!(fairness("bound=4 best=4").is_err());
     }
 }
