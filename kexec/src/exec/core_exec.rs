@@ -38,7 +38,7 @@ pub(crate) struct CoreHead {
     pend: unsafe fn(*const CoreHead),
     /// Live blocks: spawned and not yet freed.
     pub(super) blocks: AtomicUsize,
-    /// Releasers between their last decrement and their last touch of the core.
+    /// Releasers between their last decrement and their last touch of the core, and groups with tasks or cancellers.
     inflight: AtomicUsize,
     pub(super) closed: AtomicBool,
     swept: AtomicBool,
@@ -87,7 +87,7 @@ impl CoreHead {
         let mut entered = false;
         let mut enter = || {
             if !core::mem::replace(&mut entered, true) {
-                self.inflight.fetch_add(1, Ordering::Relaxed);
+                self.hold();
             }
         };
         // SAFETY: by contract.
@@ -97,8 +97,25 @@ impl CoreHead {
             unsafe { (self.pend)(self) };
         }
         if entered {
-            self.inflight.fetch_sub(1, Ordering::Release);
+            self.let_go();
         }
+    }
+
+    /// Keeps the core from ending until [`Self::let_go`]. By somebody who keeps it during this call.
+    ///
+    /// # IRQL
+    /// Any.
+    pub(crate) fn hold(&self) {
+        // Ordered before the end by the read-modify-writes of `blocks`: the caller's block goes later.
+        self.inflight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends a [`Self::hold`]; the core is not touched after it.
+    ///
+    /// # IRQL
+    /// Any.
+    pub(crate) fn let_go(&self) {
+        self.inflight.fetch_sub(1, Ordering::Release);
     }
 
     /// Makes the runner look at every live task's group.
@@ -167,7 +184,7 @@ impl<P: Platform> Core<P> {
     /// A group for tasks of this executor.
     ///
     /// # Safety
-    /// The core does not move any more, and outlives every task of the group.
+    /// The core does not move any more, and is not dropped before [`Self::is_empty`].
     pub(crate) unsafe fn group(&self, name: &'static str) -> Group {
         // SAFETY: by contract.
         unsafe { Group::new(&self.head, name) }

@@ -293,24 +293,25 @@ fn loom_two_runners_never_poll_at_once() {
 fn loom_budget_against_wake() {
     loom::model(|| {
         let machine = Machine::new();
-        let (first, second) = (Probe::default(), Probe::default());
-        let handles = [
-            machine.spawn(first.future()),
-            machine.spawn(second.future()),
-        ];
+        let probes = [(); 3].map(|()| Probe::default());
+        let handles = [0, 1, 2].map(|index| machine.spawn(probes[index].future()));
         machine.serve();
-        let (one, two) = (first.take(), second.take());
-        for probe in [&first, &second] {
+        let [one, two, three] = [0, 1, 2].map(|index| probes[index].take());
+        for probe in &probes {
             probe.done.store(1, Ordering::SeqCst);
         }
         one.wake();
-        let waking = thread::spawn(move || two.wake());
+        // The second may be taken when the budget ends, and the third come before the pause.
+        let waking = thread::spawn(move || {
+            two.wake();
+            three.wake();
+        });
         machine.0.platform().pends.store(0, Ordering::SeqCst);
         let _ = machine.0.run(Budget::polls(1));
         waking.join().expect("thread");
         machine.serve();
-        let seen = [&first, &second].map(|probe| probe.seen.load(Ordering::SeqCst));
-        assert_eq!(seen, [1, 1], "a wake was lost");
+        let seen = [0, 1, 2].map(|index| probes[index].seen.load(Ordering::SeqCst));
+        assert_eq!(seen, [1, 1, 1], "a wake was lost");
         drop(handles);
         machine.0.platform().pends.fetch_add(1, Ordering::SeqCst);
         machine.finish();
@@ -408,6 +409,35 @@ fn loom_drained_against_last_end() {
         drop(drained);
         drop(group);
         machine.finish();
+        drop((machine, session));
+    });
+}
+
+/// A group cancelled while its last task ends and the executor's memory goes: nobody touches the core once it was found empty.
+///
+/// Mutants: `canceller-does-not-keep-the-executor`, `group-without-tasks-uses-the-executor`.
+#[test]
+fn loom_group_cancel_against_last_end() {
+    loom::model(|| {
+        let session = fake::boot();
+        let machine = Machine::new();
+        let group = machine.group();
+        machine
+            .try_spawn_in(&group, async {})
+            .expect("spawn")
+            .detach();
+        let shared = group.clone();
+        let cancelling = thread::spawn(move || shared.cancel());
+        machine.serve();
+        if machine.0.is_empty() {
+            machine.0.platform().ended.store(true, Ordering::SeqCst);
+        }
+        cancelling.join().expect("thread");
+        if !machine.0.platform().ended.load(Ordering::SeqCst) {
+            machine.finish();
+        }
+        assert_eq!(group.count(), 0);
+        drop(group);
         drop((machine, session));
     });
 }

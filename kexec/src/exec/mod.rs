@@ -19,6 +19,8 @@ mod model;
 mod outcome;
 mod passive;
 mod queue;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod queue_tests;
 mod spawn;
 mod support;
 #[cfg(all(test, not(any(loom, shuttle))))]

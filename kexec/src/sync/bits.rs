@@ -17,6 +17,7 @@
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 
+use super::Leave;
 use crate::atomic::{AtomicU32, AtomicWaker, Ordering};
 
 const WAITING: u32 = 1 << 31;
@@ -72,10 +73,14 @@ impl BitEvents {
     /// # IRQL
     /// That of the task.
     pub async fn wait(&self) -> u32 {
-        poll_fn(|cx| self.poll_wait(cx)).await
+        let leave = Leave::new(|| self.leave());
+        let events = poll_fn(|cx| self.poll_wait(cx)).await;
+        leave.done();
+        events
     }
 
-    /// The poll form of [`Self::wait`].
+    /// The poll form of [`Self::wait`]. After `Pending` the caller's waker stays here, and keeps its task, until the next event or
+    /// [`Self::leave`].
     ///
     /// # IRQL
     /// That of the task.
@@ -89,7 +94,17 @@ impl BitEvents {
         if self.word.fetch_or(WAITING, Ordering::AcqRel) & Self::ALL == 0 {
             return Poll::Pending;
         }
+        // Whoever set them before that does not wake.
+        self.leave();
         Poll::Ready(self.take_all())
+    }
+
+    /// Gives up a wait that was polled with [`Self::poll_wait`]; the events stay.
+    ///
+    /// # IRQL
+    /// That of the task.
+    pub fn leave(&self) {
+        drop(self.waker.take());
     }
 
     /// Takes all, and says that nobody waits any more.
@@ -143,12 +158,25 @@ mod tests {
             assert!(poll_once(wait.as_mut(), &waker).is_pending());
             events.set(8);
         }
+        assert_eq!(wakes.get(), 1);
         assert_eq!(events.take(), 8);
         let mut wait = core::pin::pin!(events.wait());
         assert!(poll_once(wait.as_mut(), &waker).is_pending());
         events.set(16);
         assert_eq!(wakes.get(), 2);
         assert_eq!(poll_once(wait.as_mut(), &waker), Poll::Ready(16));
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_takes_its_waker_along() {
+        let events = BitEvents::new();
+        let (waker, wakes) = counted();
+        let mut wait = std::boxed::Box::pin(events.wait());
+        assert!(poll_once(wait.as_mut(), &waker).is_pending());
+        drop(wait);
+        events.set(1);
+        assert_eq!(wakes.get(), 0, "a waker was left");
+        assert_eq!(events.take(), 1);
     }
 
     #[test]
@@ -185,8 +213,8 @@ mod loom_model {
 
     /// Two setters and a waiter: no event is lost, and a waiter that was told `Pending` before an event is woken.
     ///
-    /// Mutants that it kills: `poll_wait` without the second look; WAITING set before the waker is registered; `set` waking on
-    /// `& WAITING == 0`; `set` with a load first.
+    /// Mutants: `events-are-not-looked-at-again`, `waiting-said-before-the-waker-is-there`, `events-wake-only-who-does-not-wait`,
+    /// `waker-kept-by-the-second-look`.
     #[test]
     fn loom_bit_events_lose_nothing() {
         loom::model(|| {
@@ -205,6 +233,8 @@ mod loom_model {
             let first = events.poll_wait(&mut context);
             if let Poll::Ready(bits) = first {
                 seen |= bits;
+                // Ours and the waker's.
+                assert_eq!(StdArc::strong_count(&counter), 2, "a waker is left");
             }
             for thread in threads {
                 thread.join().expect("no panic");

@@ -93,7 +93,7 @@ impl<T: Send, const N: usize> Channel<T, N> {
     /// # IRQL
     /// That of the task, <= DISPATCH_LEVEL.
     pub async fn recv(&self) -> Option<T> {
-        let leave = Leave::new(&self.waker);
+        let leave = Leave::new(|| drop(self.waker.take()));
         let value = poll_fn(|cx| {
             if let Some(value) = self.try_recv() {
                 return Poll::Ready(Some(value));

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! [`Leave`]: takes a waker out of its slot when a wait is given up.
+//! [`Leave`]: takes a waker out of where it waits when the wait is given up.
 //!
-//! A waker counts as a reference to its task. Left in a slot that lives on, it would keep the block of a cancelled task, and with
+//! A waker counts as a reference to its task. Left in what lives on, it would keep the block of a cancelled task, and with
 //! it the task's executor from stopping.
 
-use crate::atomic::WakerSlot;
+/// Calls what takes the waker out when dropped, unless the wait is [`done`](Self::done).
+pub(crate) struct Leave<F: FnMut()>(F);
 
-/// Empties the slot when dropped, unless the wait is [`done`](Self::done).
-pub(crate) struct Leave<'a>(&'a WakerSlot);
-
-impl<'a> Leave<'a> {
-    pub(crate) fn new(slot: &'a WakerSlot) -> Self {
-        Self(slot)
+impl<F: FnMut()> Leave<F> {
+    pub(crate) fn new(take: F) -> Self {
+        Self(take)
     }
 
     /// The wait ended as it should: whoever ended it takes the waker.
@@ -20,8 +18,8 @@ impl<'a> Leave<'a> {
     }
 }
 
-impl Drop for Leave<'_> {
+impl<F: FnMut()> Drop for Leave<F> {
     fn drop(&mut self) {
-        drop(self.0.take());
+        (self.0)();
     }
 }

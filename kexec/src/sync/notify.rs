@@ -58,9 +58,19 @@ impl Notify {
     /// # IRQL
     /// That of the task.
     pub async fn notified(&self) {
-        let leave = Leave::new(&self.waker);
+        let leave = Leave::new(|| self.leave());
         poll_fn(|cx| self.poll_notified(cx)).await;
         leave.done();
+    }
+
+    /// Waits for what `poll` waits for, which may call [`Self::poll_notified`]; leaves no waker here, also when it is dropped.
+    ///
+    /// # IRQL
+    /// That of the task.
+    pub async fn wait_until<T>(&self, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        // Also when it is ready: by something else than a notification, perhaps.
+        let _leave = Leave::new(|| self.leave());
+        poll_fn(poll).await
     }
 
     /// The poll form of [`Self::notified`]. After `Pending` the caller's waker stays here, and keeps its task, until the next

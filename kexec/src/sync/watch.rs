@@ -63,7 +63,7 @@ impl WatchValue {
     /// # IRQL
     /// That of the task.
     pub async fn changed(&self, seen: &mut u32) -> u32 {
-        let leave = Leave::new(&self.waker);
+        let leave = Leave::new(|| drop(self.waker.take()));
         let (version, value) = poll_fn(|cx| {
             let look = || {
                 let word = self.word.load(Ordering::Acquire);

@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! [`Group`]: the tasks of one device or service, stopped together: refuse, cancel, drain, prove zero.
+//!
+//! ```text
+//!   word = tasks << 16 | cancellers << 1 | STOPPED
+//! ```
+//! The group holds its executor from its first task or canceller to the last one of both. `cancel` becomes a canceller only beside
+//! a task, by the same read-modify-write that sets STOPPED, so the executor that it then touches is there until it is done, even
+//! when the last task ends meanwhile.
 #![expect(unsafe_code, reason = "names its executor by address")]
 
 use core::fmt;
@@ -7,8 +14,15 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use crate::atomic::{AtomicBool, AtomicUsize, AtomicWaker, Ordering};
+use crate::atomic::{AtomicUsize, AtomicWaker, Ordering};
 use crate::exec::CoreHead;
+
+/// New tasks are refused.
+const STOPPED: usize = 1;
+/// One call of [`Group::cancel`] that uses the executor.
+const CANCELLER: usize = 1 << 1;
+/// One task.
+const TASK: usize = 1 << 16;
 
 /// A set of tasks of one executor; made by the executor's `group`.
 ///
@@ -17,25 +31,23 @@ use crate::exec::CoreHead;
 pub struct Group {
     name: &'static str,
     core: *const CoreHead,
-    stopped: AtomicBool,
-    tasks: AtomicUsize,
+    word: AtomicUsize,
     drained: AtomicWaker,
 }
 
-// SAFETY: atomics, and an executor that outlives its groups' use (`# Safety` of `new`).
+// SAFETY: atomics, and an executor that is there while it is used (module doc).
 unsafe impl Send for Group {}
 // SAFETY: as above.
 unsafe impl Sync for Group {}
 
 impl Group {
     /// # Safety
-    /// The executor is alive at every call of [`Self::cancel`] with tasks in the group.
+    /// The executor is there during every call of [`Self::enter`], and ends only once it is not held any more.
     pub(crate) unsafe fn new(core: *const CoreHead, name: &'static str) -> Self {
         Self {
             name,
             core,
-            stopped: AtomicBool::new(false),
-            tasks: AtomicUsize::new(0),
+            word: AtomicUsize::new(0),
             drained: AtomicWaker::new(),
         }
     }
@@ -52,7 +64,7 @@ impl Group {
     /// Any.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.tasks.load(Ordering::Acquire)
+        self.word.load(Ordering::Acquire) / TASK
     }
 
     /// Refuses new tasks from now on and cancels all there are: their futures are dropped on the executor within one drain.
@@ -60,12 +72,18 @@ impl Group {
     /// # IRQL
     /// Any.
     pub fn cancel(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        // Counted first in `enter`, so either the newcomer sees the flag or we see the newcomer: both touch the count by a
-        // read-modify-write, and the later of the two sees what came before the other.
-        if self.tasks.fetch_add(0, Ordering::SeqCst) != 0 {
-            // SAFETY: a group with tasks keeps the executor from ending.
+        // A newcomer either sees STOPPED or is seen here: each side changes the one word.
+        let stop = |word| {
+            let canceller = if word >= TASK { CANCELLER } else { 0 };
+            Some((word | STOPPED) + canceller)
+        };
+        let before = self
+            .word
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, stop);
+        if before.is_ok_and(|word| word >= TASK) {
+            // SAFETY: held by the group until this canceller is gone.
             unsafe { &*self.core }.sweep();
+            self.forget(CANCELLER);
         }
     }
 
@@ -79,23 +97,37 @@ impl Group {
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+        self.word.load(Ordering::SeqCst) & STOPPED != 0
     }
 
     /// Counts a newcomer; false when the group is stopped.
     pub(crate) fn enter(&self) -> bool {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        if self.is_stopped() {
-            self.leave();
-            return false;
+        let newcomer = |word| (word & STOPPED == 0).then_some(word + TASK);
+        let before = self
+            .word
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, newcomer);
+        if before == Ok(0) {
+            // SAFETY: there during this call, by contract of `new`.
+            unsafe { &*self.core }.hold();
         }
-        true
+        before.is_ok()
     }
 
+    /// A task of the group is gone. The caller keeps the executor for the whole call.
     pub(crate) fn leave(&self) {
-        if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.forget(TASK) / TASK == 1 {
             self.drained.wake();
         }
+    }
+
+    /// Takes one task or canceller off, and lets the executor go with the last; the word before.
+    fn forget(&self, one: usize) -> usize {
+        let before = self.word.fetch_sub(one, Ordering::SeqCst);
+        if (before - one) & !STOPPED == 0 {
+            // SAFETY: held since the word left 0; the last touch.
+            unsafe { &*self.core }.let_go();
+        }
+        before
     }
 }
 

@@ -177,8 +177,8 @@ mod tests {
             else {
                 continue;
             };
-            let folder = util::root().join("kexec/src/exec");
-            let models = ["loom_models.rs", "loom_timers.rs"]
+            let folder = util::root().join("kexec/src");
+            let models = ["exec/loom_models.rs", "exec/loom_timers.rs", "sync/bits.rs"]
                 .map(|file| fs::read_to_string(folder.join(file)).expect("models"));
             let end = format!("fn {name}(");
             let model = models.iter().find_map(|text| text.split_once(&end));
