@@ -4,9 +4,8 @@
 //! The published interface tells of changes through a KEVENT, on which no task can wait; [`Console::changes`] has a thread that
 //! does, for whoever wants to await them.
 
-use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Poll, ready};
+use core::task::{Context, Poll, ready};
 
 use kexec::nt::wdm::DevicePtr;
 use kexec::nt::{Arc, Tag, Thread};
@@ -131,33 +130,35 @@ impl Changes<'_> {
         if to.is_empty() {
             return 0;
         }
-        poll_fn(|cx| {
+        let changed = &self.shared.changed;
+        let look = |cx: &mut Context<'_>| {
             loop {
                 let moved = self.listener.service().read(to);
                 if moved > 0 {
                     return Poll::Ready(moved);
                 }
                 // Polled after the look: bytes that came since have left their permit.
-                ready!(self.shared.changed.poll_notified(cx));
+                ready!(changed.poll_notified(cx));
             }
-        })
-        .await
+        };
+        changed.wait_until(look).await
     }
 
     /// Gives all bytes. When dropped in between, some were given.
     pub async fn write_all(&self, from: &[u8]) {
         let mut rest = from;
-        poll_fn(|cx| {
+        let changed = &self.shared.changed;
+        let look = |cx: &mut Context<'_>| {
             while !rest.is_empty() {
                 let moved = self.listener.service().write(rest);
                 rest = &rest[moved..];
                 if moved == 0 {
-                    ready!(self.shared.changed.poll_notified(cx));
+                    ready!(changed.poll_notified(cx));
                 }
             }
             Poll::Ready(())
-        })
-        .await;
+        };
+        changed.wait_until(look).await;
     }
 }
 

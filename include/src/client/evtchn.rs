@@ -3,7 +3,6 @@
 //!
 //! The bus calls a channel at device IRQL; there it counts and wakes, and no event allocates anything.
 
-use core::future::poll_fn;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use kexec::nt::Tag;
@@ -130,7 +129,7 @@ impl Channel<'_> {
     /// `STATUS_CONNECTION_DISCONNECTED`: the channel went with the domain that was suspended. Open another one.
     pub async fn wait(&self) -> Result<u32> {
         let seen = self.seen.load(Ordering::Relaxed);
-        let count = poll_fn(|cx| self.open.poll_beyond(seen, cx)).await;
+        let count = self.open.beyond(seen).await;
         if self.open.port() == 0 {
             return Err(CONNECTION_DISCONNECTED);
         }

@@ -4,7 +4,7 @@
 //! Paths are absolute, or relative to the domain's own. Dropping a future of this module cancels its
 //! request; whether it was carried out is then unknown, as it is whenever an answer is not awaited.
 
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -258,7 +258,7 @@ impl Watch<'_> {
     /// # Errors
     /// The daemon refused the watch, or the connection ended for good; each further call says so too.
     pub async fn changed(&self) -> Result {
-        poll_fn(|cx| self.0.poll_changed(cx)).await
+        self.0.changed().await
     }
 }
 

@@ -4,7 +4,6 @@
 //! Grants and event channels of before are dead then, watches of the asynchronous store have fired, and requests that were
 //! outstanding have been sent again or failed. The notification comes after the bus is in order again.
 
-use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -100,7 +99,7 @@ pub struct Resumes<'a>(Listener<'a>);
 impl Resumes<'_> {
     /// Waits for the next one; the new [`Suspend::count`]. Cancel-safe. One task waits at a time.
     pub async fn next(&self) -> u32 {
-        poll_fn(|cx| self.0.poll(cx)).await;
+        self.0.next().await;
         self.0.service().count()
     }
 }

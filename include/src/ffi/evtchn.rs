@@ -225,8 +225,15 @@ impl Open<'_> {
         Status::check(status)
     }
 
-    /// Ready with the number of deliveries when it is not `seen`.
-    pub(crate) fn poll_beyond(&self, seen: u32, cx: &mut Context<'_>) -> Poll<u32> {
+    /// Waits until the number of deliveries is not `seen`; the number.
+    pub(crate) async fn beyond(&self, seen: u32) -> u32 {
+        self.cell
+            .notify
+            .wait_until(|cx| self.poll_beyond(seen, cx))
+            .await
+    }
+
+    fn poll_beyond(&self, seen: u32, cx: &mut Context<'_>) -> Poll<u32> {
         loop {
             let count = self.count();
             if count != seen {

@@ -122,6 +122,11 @@ impl Listener<'_> {
         self.service
     }
 
+    /// Waits for a callback that no earlier wait has reported.
+    pub(crate) async fn next(&self) {
+        self.cell.notified().await;
+    }
+
     /// Ready once after each callback.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.cell.poll_notified(cx)

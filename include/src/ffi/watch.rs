@@ -85,6 +85,14 @@ impl<'a> Registration<'a> {
         Poll::Ready(self.failure().map_or(Ok(()), Err))
     }
 
+    /// Waits for what [`Self::poll_changed`] says.
+    pub(crate) async fn changed(&self) -> Result {
+        self.cell
+            .notify
+            .wait_until(|cx| self.poll_changed(cx))
+            .await
+    }
+
     fn failure(&self) -> Option<Status> {
         Status::check(self.cell.failure.load(Ordering::Relaxed)).err()
     }

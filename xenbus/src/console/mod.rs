@@ -13,7 +13,8 @@
 
 pub mod ring;
 
-use core::future::poll_fn;
+use core::future::Future;
+use core::pin::Pin;
 use core::task::Poll;
 
 use kexec::nt::{Arc, HighLock, SpinLock, Tag, Vec};
@@ -139,11 +140,12 @@ impl<P: ConsolePage, H: Hypervisor + Machine> Console<P, H> {
             };
             let mut seen = channel.count();
             loop {
-                let event = poll_fn(|cx| {
+                let mut wait = channel.wait(seen);
+                let event = self.replaced.wait_until(|cx| {
                     if self.replaced.poll_notified(cx).is_ready() {
                         return Poll::Ready(None);
                     }
-                    channel.poll_count(cx, seen).map(Some)
+                    Pin::new(&mut wait).poll(cx).map(Some)
                 });
                 let Some(count) = event.await else { break };
                 seen = count;
@@ -415,6 +417,25 @@ mod tests {
             assert!(poll_once(task.as_mut()).is_pending());
         }
         assert_eq!(rig.service.channels(), 0);
+    }
+
+    #[test]
+    fn a_task_that_goes_takes_its_wakers_along() {
+        struct Nobody;
+        impl std::task::Wake for Nobody {
+            fn wake(self: StdArc<Self>) {}
+        }
+        let _session = kexec::nt::sys::fake::boot();
+        let rig = rig();
+        let nobody = StdArc::new(Nobody);
+        {
+            let waker = core::task::Waker::from(nobody.clone());
+            let mut task = pin!(rig.console.serve());
+            let mut context = core::task::Context::from_waker(&waker);
+            assert!(task.as_mut().poll(&mut context).is_pending());
+        }
+        // The console and its channel stay.
+        assert_eq!(StdArc::strong_count(&nobody), 1, "a waker is left");
     }
 
     #[test]

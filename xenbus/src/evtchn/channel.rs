@@ -284,6 +284,15 @@ impl<H: Hypervisor + Machine> Future for Wait<'_, H> {
     }
 }
 
+impl<H: Hypervisor + Machine> Drop for Wait<'_, H> {
+    fn drop(&mut self) {
+        // A waker keeps its task; the channel may outlive it.
+        if let Some(slot) = self.channel.slot() {
+            drop(slot.waker.take());
+        }
+    }
+}
+
 impl<H: Hypervisor + Machine> Drop for Channel<H> {
     fn drop(&mut self) {
         let service = &self.service;

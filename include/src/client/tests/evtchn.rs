@@ -81,6 +81,23 @@ fn an_event_during_an_abandoned_wait_is_reported_by_the_next() {
 }
 
 #[test]
+fn a_wait_that_is_given_up_takes_its_waker_along() {
+    let _kernel = fake::boot();
+    let events = Events::new();
+    let evtchn = evtchn(&events);
+    let channel = evtchn.unbound(0).expect("opened");
+    let (count, waker) = Count::new();
+    {
+        let mut wait = pin!(channel.wait());
+        let mut cx = Context::from_waker(&waker);
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+    }
+    events.deliver();
+    assert_eq!(count.get(), 0, "a waker was left");
+    assert_eq!(now(channel.wait()), Ok(1));
+}
+
+#[test]
 fn a_callback_that_finishes_after_close_finds_its_block() {
     let _kernel = fake::boot();
     let events = Events::new();

@@ -266,6 +266,14 @@ fn a_read_waits_for_bytes_and_a_write_for_room() {
             assert_eq!(kexec::block_on(Passive::assert(), read), Ok(3));
         }
         assert_eq!(&data[..3], b"abc");
+        let (count, waker) = super::Count::new();
+        {
+            let mut abandoned = pin!(changes.read(&mut data));
+            let polled = abandoned.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        drop(waker);
+        assert_eq!(std::sync::Arc::strong_count(&count), 1, "a waker is left");
         provider.room.store(2, Ordering::SeqCst);
         let mut write = pin!(changes.write_all(b"hello"));
         assert!(write.as_mut().poll(&mut cx).is_pending());

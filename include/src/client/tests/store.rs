@@ -312,6 +312,14 @@ fn changes_of_a_watch_coalesce_and_none_is_lost() {
         bus.fire(0);
     }
     assert_eq!(now(watch.changed()), Ok(()));
+    {
+        let mut abandoned = pin!(watch.changed());
+        assert!(abandoned.as_mut().poll(&mut cx).is_pending());
+    }
+    let woken = count.get();
+    bus.fire(0);
+    assert_eq!(count.get(), woken, "a waker was left");
+    assert_eq!(now(watch.changed()), Ok(()));
     let mut changed = pin!(watch.changed());
     assert!(poll(changed.as_mut()).is_pending());
     assert_eq!(bus.seen()[0].path, "data/poke");
