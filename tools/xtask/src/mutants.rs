@@ -18,9 +18,9 @@ use scratch::{Scratch, Verdict};
 /// Arguments of `cargo xtask mutants`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Only mutants whose name contains TEXT
+    /// Only mutants whose name contains TEXT; may be given several times
     #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Only look whether every edit still applies
     #[arg(long)]
     check: bool,
@@ -34,9 +34,7 @@ pub(crate) struct Args {
 pub(crate) fn main(args: &Args) -> Result<()> {
     let begin = Instant::now();
     let wanted = |mutant: &Mutant| {
-        args.only
-            .as_deref()
-            .is_none_or(|text| mutant.name.contains(text))
+        args.only.is_empty() || args.only.iter().any(|text| mutant.name.contains(text))
     };
     let mutants: Vec<_> = list::load()?.into_iter().filter(wanted).collect();
     if mutants.is_empty() {
