@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use super::sys;
 use crate::{Result, Status, irql};
 
-/// 100 ns units since boot; moves with the clock interrupt, and with the performance counter while [`Frozen`] lives.
+/// 100 ns units since boot; moves with the clock interrupt, and with the performance counter while `Frozen` lives.
 ///
 /// # IRQL
 /// Any.

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 /// Pool tag of everything here.
 pub const TAG: Tag = Tag(*b"KSto");
 const PASSES: usize = 1001;
-const INTERRUPTS: u32 = 2_000;
+const INTERRUPTS: u32 = 500;
 const WAKES: u32 = 4_000;
 /// Tasks that are ready at once.
 pub(crate) const TASKS: usize = 256;
