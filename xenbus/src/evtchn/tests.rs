@@ -37,6 +37,21 @@ fn unbound(service: &Service) -> Channel<StdArc<FakeXen>> {
 }
 
 #[test]
+fn a_debug_callback_counts_channels_at_high_level() {
+    let _session = kexec::nt::sys::fake::boot();
+    both(|_, service| {
+        let before = service.channels();
+        let channel = unbound(&service);
+        {
+            let _high = kexec::irql::Raised::to_high();
+            assert_eq!(service.channels(), before + 1);
+        }
+        drop(channel);
+        assert_eq!(service.channels(), before);
+    });
+}
+
+#[test]
 fn an_event_reaches_the_future_that_waits() {
     both(|xen, service| {
         let channel = unbound(&service);
