@@ -69,6 +69,22 @@ impl Evtchn {
         self.channel(Remote::Port(domain, port))
     }
 
+    /// Uses a local port that exists already; closing the channel leaves it. Masked until [`Channel::unmask`].
+    ///
+    /// # Errors
+    /// As [`Self::unbound`].
+    pub fn fixed(&self, port: u32) -> Result<Channel<'_>> {
+        self.channel(Remote::Fixed(port))
+    }
+
+    /// Binds virtual interrupt `index` of a processor, by group and number in the group. Masked until [`Channel::unmask`].
+    ///
+    /// # Errors
+    /// As [`Self::unbound`]: it is taken, or that processor takes no upcalls.
+    pub fn virq(&self, index: u32, group: u16, number: u8) -> Result<Channel<'_>> {
+        self.channel(Remote::Virq(index, group, number))
+    }
+
     fn channel(&self, remote: Remote) -> Result<Channel<'_>> {
         // Without the mask every edge is delivered and counted, so nothing has to be unmasked again.
         let open = self.0.open(remote, false)?;

@@ -18,7 +18,7 @@ use kexec::nt::{Arc, Tag, flush_dpcs};
 use kexec::sync::Notify;
 use kexec::{Passive, Result, Status};
 
-use crate::evtchn::{Channel, EvtchnV9, TYPE_INTER_DOMAIN, TYPE_UNBOUND};
+use crate::evtchn::{Channel, EvtchnV9, TYPE_FIXED, TYPE_INTER_DOMAIN, TYPE_UNBOUND, TYPE_VIRQ};
 use crate::interface::Interface;
 
 /// What the callback fills.
@@ -59,6 +59,10 @@ pub(crate) enum Remote {
     Unbound(u16),
     /// This port of this domain.
     Port(u16, u32),
+    /// None: a local port that exists already.
+    Fixed(u32),
+    /// The hypervisor: a virtual interrupt of a processor, by group and number.
+    Virq(u32, u16, u8),
 }
 
 impl Events {
@@ -97,6 +101,12 @@ impl Events {
             Remote::Port(domain, port) => {
                 let slots = [u64::from(domain), u64::from(port), mask];
                 (TYPE_INTER_DOMAIN, slots)
+            }
+            Remote::Fixed(port) => (TYPE_FIXED, [u64::from(port), mask, 0]),
+            // Never masked by delivery: there is no argument for it.
+            Remote::Virq(index, group, number) => {
+                let slots = [u64::from(index), u64::from(group), u64::from(number)];
+                (TYPE_VIRQ, slots)
             }
         };
         let [slot0, slot1, slot2] = slots;

@@ -24,8 +24,16 @@ fn channels_are_opened_with_the_published_arguments() {
     let evtchn = evtchn(&events);
     let unbound = evtchn.unbound(3).expect("opened");
     let bound = evtchn.inter_domain(3, 9).expect("opened");
-    assert_eq!(events.opened(), vec![(2, [3, 0, 0]), (3, [3, 9, 0])]);
     assert_eq!((unbound.port(), bound.port()), (41, 42));
+    let _fixed = evtchn.fixed(7).expect("opened");
+    let _virq = evtchn.virq(1, 2, 5).expect("opened");
+    let opened = vec![
+        (2, [3, 0, 0]),
+        (3, [3, 9, 0]),
+        (1, [7, 0, 0]),
+        (4, [1, 2, 5]),
+    ];
+    assert_eq!(events.opened(), opened);
     unbound.unmask();
     assert_eq!(events.unmasked(), 1);
     assert_eq!(unbound.bind(0, 1), Ok(()));
