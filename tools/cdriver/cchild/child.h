@@ -24,6 +24,9 @@ extern PDEVICE_OBJECT below;
 void query_tests(void);
 void store_tests(void);
 void evtchn_tests(void);
+void console_tests(void);
+void unplug_tests(void);
+void debug_tests(void);
 void gnttab_tests(void);
 void cache_tests(void);
 void range_set_tests(void);
@@ -48,6 +51,9 @@ BOOLEAN ask(char *answer, ULONG size, const char *format, ...);
 
 // Waits until `*value` is `wanted` or a minute has passed. PASSIVE_LEVEL.
 BOOLEAN wait_for(volatile LONG *value, LONG wanted);
+
+// A DWORD of our service's Parameters key, or `missing`. PASSIVE_LEVEL.
+ULONG parameter(const char *name, ULONG missing);
 
 // Sleeps. PASSIVE_LEVEL.
 void pause(LONG milliseconds);

@@ -7,6 +7,9 @@ static void (*const tests[])(void) = {
     query_tests,
     store_tests,
     evtchn_tests,
+    console_tests,
+    unplug_tests,
+    debug_tests,
     range_set_tests,
     cache_tests,
     gnttab_tests,
@@ -19,6 +22,8 @@ void all_tests(void)
 {
     if (!ask_open()) {
         DbgPrint("TEST cchild_has_a_store FAIL no store\n");
+    } else if (parameter("Crash", 0) != 0) {
+        debug_tests();
     } else {
         for (ULONG i = 0; i < ARRAYSIZE(tests); i++)
             tests[i]();

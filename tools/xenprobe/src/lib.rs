@@ -3,6 +3,8 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+mod console;
+mod debug;
 mod evtchn;
 #[cfg(windows)]
 mod ffi;
@@ -10,3 +12,4 @@ mod gnttab;
 mod probe;
 pub mod run;
 mod store;
+mod unplug;

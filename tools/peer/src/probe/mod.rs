@@ -4,9 +4,11 @@
 //! The guest writes `NUMBER SERVICE WORDS..` to `data/CLASS/ask`; a service does it, and the answer, `NUMBER ok TEXT` or
 //! `NUMBER FAIL TEXT`, goes to `data/CLASS/answer`. One question at a time. `end` ends the program; a guest that dies does too.
 
+mod console;
 mod evtchn;
 mod gnttab;
 mod store;
+mod xl;
 
 use std::io::Write;
 use std::thread::JoinHandle;
@@ -17,10 +19,12 @@ use crate::store::Store;
 use crate::{Failure, Result};
 
 /// Services by name: each gets the words after its own.
-const SERVICES: [(&str, Service); 3] = [
+const SERVICES: [(&str, Service); 5] = [
     ("store", store::serve),
+    ("console", console::serve),
     ("evtchn", evtchn::serve),
     ("gnttab", gnttab::serve),
+    ("xl", xl::serve),
 ];
 
 type Service = fn(&mut Probe, Args) -> Result<String>;
@@ -36,6 +40,8 @@ struct Probe {
     bouncer: Option<JoinHandle<Result<u32>>>,
     /// The counter of [`store`].
     counter: Option<JoinHandle<Result<u32>>>,
+    /// Of [`console`], from the first use.
+    terminal: Option<console::Terminal>,
     /// What [`gnttab`] holds and grants.
     pages: gnttab::Pages,
 }
@@ -53,6 +59,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         limit,
         bouncer: None,
         counter: None,
+        terminal: None,
         pages: gnttab::Pages::default(),
     };
     let data = format!("{}/data/{class}", probe.base);

@@ -16,50 +16,124 @@ use crate::{run, util};
 /// How long a guest may run.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// A child: image, class in the store, and the fewest tests that it has.
+/// A child: image, class in the store, the fewest tests that it has, what is in its lines or in those of the bus.
 struct Child {
     name: &'static str,
     class: &'static str,
     tests: usize,
+    /// Code of its bug check when the registry asks for one.
+    bugcheck: u32,
+    said: &'static [&'static str],
 }
 
 const CHILDREN: [Child; 2] = [
     Child {
         name: "cchild",
         class: "cchild",
-        tests: 31,
+        tests: 43,
+        bugcheck: 0xC0DE_0001,
+        said: &[
+            "cchild: numbers -5 4000000000 10 abcd ABCD -6000000000 123456789abcdef z%",
+            "cchild: texts [abc] [abc   ] [   abc] [wide] [(null)]",
+            "cchild: padded [  42] [002a] [42  ] 000012345678ABCD",
+            "XENBUS|EVTCHN: cpu 0: ",
+            "XENBUS|STORE: requests ",
+        ],
     },
     Child {
         name: "xenprobe",
         class: "probe",
-        tests: 10,
+        tests: 16,
+        // A panic's.
+        bugcheck: 0xDEAD_4B58,
+        said: &["xenprobe: dumped 1", "xenprobe: dumped 2"],
     },
 ];
 
-/// Name, vCPUs, HVM, checked.
-const GUESTS: [(&str, u32, bool, bool); 4] = [
-    ("PVH, 1 vCPU", 1, false, false),
-    ("PVH, 4 vCPUs", 4, false, false),
-    ("PVH, 4 vCPUs, checked drivers", 4, false, true),
-    ("HVM, 4 vCPUs", 4, true, false),
+/// A guest to run a child in.
+struct Guest {
+    name: &'static str,
+    vcpus: u32,
+    hvm: bool,
+    checked: bool,
+    /// Registry lines, `{child}` being the child's service.
+    registry: &'static str,
+    /// Log lines must have come to dom0 over the console.
+    logs: bool,
+}
+
+const GUESTS: [Guest; 4] = [
+    Guest {
+        name: "PVH, 1 vCPU",
+        vcpus: 1,
+        hvm: false,
+        checked: false,
+        registry: UNPLUGGED,
+        logs: true,
+    },
+    Guest {
+        name: "PVH, 4 vCPUs",
+        vcpus: 4,
+        hvm: false,
+        checked: false,
+        registry: "",
+        logs: false,
+    },
+    Guest {
+        name: "PVH, 4 vCPUs, checked drivers",
+        vcpus: 4,
+        hvm: false,
+        checked: true,
+        registry: "",
+        logs: false,
+    },
+    Guest {
+        name: "HVM, 4 vCPUs",
+        vcpus: 4,
+        hvm: true,
+        checked: false,
+        registry: "",
+        logs: false,
+    },
 ];
+
+/// A boot without emulated network cards, with the emulated disk, with a monitor service's key, and with the bus's log on the
+/// console too; and what the child is told to expect of that.
+const UNPLUGGED: &str = r"
+K	\Registry\Machine\System\CurrentControlSet\Services\xenbus_monitor\Request
+V	\Registry\Machine\System\CurrentControlSet\Services\xenbus\Parameters	RequestKey	sz	SYSTEM\CurrentControlSet\Services\xenbus_monitor\Request
+V	\Registry\Machine\System\CurrentControlSet\Services\XEN\Unplug	NICS	dword	1
+V	\Registry\Machine\System\CurrentControlSet\Services\XEN\ForceUnplug	NICS	dword	1
+V	\Registry\Machine\System\CurrentControlSet\Control	SystemStartOptions	sz	NOEXECUTE=OPTIN XEN:BOOT_EMULATED=TRUE
+V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	Nics	dword	1
+V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	BootEmulated	dword	1
+V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	Monitor	dword	1
+V	\Registry\Machine\System\CurrentControlSet\Services\xenbus\Parameters	ConsoleLogLevel	multi_sz	INFO
+";
+
+/// Where xenconsoled keeps what the guest wrote.
+const CONSOLE_LOG: &str = "/var/log/xen/guest-guest.log";
 
 pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
     for child in &CHILDREN {
-        for guest in GUESTS {
-            suite.step(&format!("{}: {}", child.name, guest.0), || {
+        for guest in &GUESTS {
+            suite.step(&format!("{}: {}", child.name, guest.name), || {
                 test(kernel, child, guest)
             });
         }
+        suite.step(
+            &format!("{}: bug check, every part of the bus prints", child.name),
+            || crash(kernel, child),
+        );
     }
 }
 
-fn payload(child: &Child, flavor: Flavor) -> Result<Payload> {
+fn payload(child: &Child, flavor: Flavor, more: &str, registry: &str) -> Result<Payload> {
     let boot = format!(
-        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=180000\ntimeout=200\n",
+        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=180000\ntimeout=200\n{more}",
         child.name
     );
-    let payload = run::payload(flavor, &boot, "")?;
+    let payload = run::payload(flavor, &boot, &registry.replace("{child}", child.name))?;
     if !cdriver::CHILDREN.contains(&child.name) {
         return Ok(payload);
     }
@@ -68,23 +142,18 @@ fn payload(child: &Child, flavor: Flavor) -> Result<Payload> {
     Ok(payload.driver(&file, image))
 }
 
-fn test(kernel: &Path, child: &Child, guest: (&str, u32, bool, bool)) -> Result<()> {
-    let (_, vcpus, hvm, checked) = guest;
-    let flavor = if checked {
-        Flavor::Checked
-    } else {
-        Flavor::Free
-    };
-    let image = pack(&util::read(kernel)?, &payload(child, flavor)?)?;
+/// A rig with the guest in it, and dom0's half at work.
+fn start(kernel: &Path, child: &Child, guest: &Guest, payload: &Payload) -> Result<Rig> {
+    let image = pack(&util::read(kernel)?, payload)?;
     let mut rig = Rig::start(RigConfig {
         cache: Cache::new(),
-        hvm,
+        hvm: guest.hvm,
         lifetime: LIMIT + Duration::from_secs(120),
         ..RigConfig::default()
     })?;
     let domid = rig.create_guest(&GuestConfig {
-        vcpus,
-        hvm,
+        vcpus: guest.vcpus,
+        hvm: guest.hvm,
         paused: true,
         ..GuestConfig::new(image)
     })?;
@@ -97,13 +166,74 @@ fn test(kernel: &Path, child: &Child, guest: (&str, u32, bool, bool)) -> Result<
     )?;
     peer.wait_line("ready", Duration::from_secs(60))?;
     rig.unpause()?;
+    Ok(rig)
+}
+
+fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<()> {
+    let flavor = if guest.checked {
+        Flavor::Checked
+    } else {
+        Flavor::Free
+    };
+    let payload = payload(child, flavor, "", guest.registry)?;
+    let mut rig = start(kernel, child, guest, &payload)?;
     let end = rig.wait_log("^(KERNEL: (done|failed)|VERIFIER: )", LIMIT);
     let lines = rig.guest_log()?;
     check(
         child,
         end.context("the guest did not come to its end"),
         &lines,
-    )
+    )?;
+    said(child.said, &lines)?;
+    if guest.logs {
+        let log = rig.dom0_ok(&format!("cat {CONSOLE_LOG}"))?;
+        let log: Vec<String> = log.lines().map(str::to_owned).collect();
+        said(&["xenbus: child ", "XENBUS|STORE: requests "], &log).context("over the console")?;
+    }
+    Ok(())
+}
+
+/// Each of `wanted` is in a line.
+fn said(wanted: &[&str], lines: &[String]) -> Result<()> {
+    for wanted in wanted {
+        let said = lines.iter().any(|line| line.contains(wanted));
+        ensure!(said, "no line with {wanted:?}");
+    }
+    Ok(())
+}
+
+/// The child ends in a bug check with a callback registered.
+fn crash(kernel: &Path, child: &Child) -> Result<()> {
+    let guest = &GUESTS[0];
+    let registry = concat!(
+        r"V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters",
+        "\tCrash\tdword\t1\n"
+    );
+    let boot = format!("expect_bugcheck={:#x}\n", child.bugcheck);
+    let payload = payload(child, Flavor::Free, &boot, registry)?;
+    let mut rig = start(kernel, child, guest, &payload)?;
+    let end = rig.wait_log("^(KERNEL: (done|failed)|VERIFIER: )", LIMIT);
+    let lines = rig.guest_log()?;
+    let words = format!("{}: last words 1 of {}", child.name, child.name);
+    let wanted = [
+        words.as_str(),
+        "XENBUS|EVTCHN: cpu 0: ",
+        "XENBUS|EVTCHN: fifo abi",
+        "XENBUS|STORE: requests ",
+        "XENBUS|TASKS: ring: store (",
+        "XENBUS|TASKS: ring: console (",
+        "XENBUS|TASKS: work: enumerate (",
+    ];
+    let end = end.context("no bug check").and_then(|end| {
+        ensure!(end.starts_with("KERNEL: done status=ok"), "{end}");
+        said(&wanted, &lines)
+    });
+    if end.is_err() {
+        for line in lines.iter().rev().take(60).rev() {
+            eprintln!("  {line}");
+        }
+    }
+    end
 }
 
 /// Every test passed, none is missing, and the drivers left nothing behind.
