@@ -279,16 +279,18 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
     /// # IRQL
     /// DISPATCH_LEVEL.
     pub fn dpc(&self, cpu: u32) {
-        let mut again = false;
+        let (mut again, mut closed) = (false, 0);
         self.host.with_interrupt_lock(cpu, &mut || {
-            again = self.flush(cpu);
+            again = self.flush(cpu, &mut closed);
         });
+        // Here, as the free list has a lock.
+        self.slots.give_chain(closed);
         if again {
             self.host.queue_dpc(cpu);
         }
     }
 
-    fn flush(&self, cpu: u32) -> bool {
+    fn flush(&self, cpu: u32, closed: &mut u32) -> bool {
         let Some(state) = self.cpu(cpu) else {
             return false;
         };
@@ -312,7 +314,7 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
                 slot.leave();
             } else {
                 // Closed while it was on the list: ours to give back.
-                self.slots.give(number);
+                self.slots.retire(number, closed);
             }
         }
         let vcpu = self.host.vcpu_info(cpu);

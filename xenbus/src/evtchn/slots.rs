@@ -219,9 +219,35 @@ impl Slots {
         let Some(entry) = self.get(slot) else {
             return;
         };
-        if !entry.retire() {
-            return;
+        if entry.retire() {
+            self.put_back(slot, entry);
         }
+    }
+
+    /// Takes a closed slot to give it back later, from where no lock may be taken: chains it before `chain`, which is the number
+    /// behind it plus one. Any IRQL.
+    pub fn retire(&self, slot: u32, chain: &mut u32) {
+        if let Some(entry) = self.get(slot)
+            && entry.retire()
+        {
+            entry.next.store(*chain, Ordering::Relaxed);
+            *chain = slot.wrapping_add(1);
+        }
+    }
+
+    /// Gives back what [`Self::retire`] chained.
+    pub fn give_chain(&self, mut chain: u32) {
+        while let Some(slot) = chain.checked_sub(1) {
+            let Some(entry) = self.get(slot) else {
+                return;
+            };
+            chain = entry.next.load(Ordering::Relaxed);
+            self.put_back(slot, entry);
+        }
+    }
+
+    /// By whoever retired it.
+    fn put_back(&self, slot: u32, entry: &Slot) {
         drop(entry.waker.take());
         entry.count.store(0, Ordering::Relaxed);
         let mut free = self.free.lock();

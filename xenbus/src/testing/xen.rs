@@ -359,7 +359,7 @@ impl FakeXen {
 
     /// Runs `f` as a processor serves an interrupt: one at a time, and no DPC in between.
     fn serve(&self, cpu: u32, f: &mut dyn FnMut()) {
-        let _raised = kexec::irql::Raised::to_dispatch();
+        let _raised = kexec::irql::Raised::to_high();
         let _lock = self.interrupt_locks[cpu as usize].lock();
         f();
     }
