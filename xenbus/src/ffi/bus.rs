@@ -13,8 +13,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32};
 
 use kexec::nt::wdm::{Device, DevicePtr, invalidate_bus_relations};
 use kexec::nt::{Arc, Cache, IoMapping, Key, SpinLock, Tag, flush_dpcs};
-use kexec::sync::SetOnce;
-use kexec::sync::{Event, Reset};
+use kexec::sync::{Event, Reset, SetOnce};
 use kexec::{
     DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
     info, task, warn,
@@ -94,7 +93,7 @@ pub(super) struct Bus {
     /// Why there is none, else.
     console: Result<Served>,
     /// Why there is none, else.
-    debug: Result<Triggers>,
+    debug: Result<Arc<Triggers>>,
     enumeration: SpinLock<Option<JoinHandle<()>>>,
     scanned: Event,
 }
@@ -156,6 +155,7 @@ impl Bus {
                 ring: ring.clone(),
                 grants: grants.clone(),
                 console: SetOnce::new(),
+                debug: SetOnce::new(),
             })?;
             let work = PassiveExecutor::try_new_work_item(EXECUTOR_TAG, &fdo.as_ptr().reference())?;
             Ok((suspend, work))
@@ -174,10 +174,13 @@ impl Bus {
         let console = Served::start(&evtchn, &ring, console_levels(&key))
             .inspect_err(|status| info!("console: none, {status}"));
         let debug = Triggers::start(&evtchn, connection.client().shared(), &ring, &work)
+            .and_then(|triggers| Arc::try_new(TAG, triggers))
             .inspect_err(|status| error!("debug: no service, {status}"));
         if let Ok(served) = &console {
-            // The first and only time.
             let _ = suspend.services().console.set(served.console().clone());
+        }
+        if let Ok(triggers) = &debug {
+            let _ = suspend.services().debug.set(triggers.clone());
         }
         XenbusRoot.set_counters(connection.client().shared());
         XenbusRoot.set_events(&evtchn);
@@ -206,7 +209,8 @@ impl Bus {
 
     /// Starts looking for children and listening to the toolstack; `fdo` has this bus already.
     pub(super) fn enumerate(&self, fdo: Device<Extension>, passive: Passive) -> Result {
-        let watcher = Watcher::start(self.suspend.clone(), passive)?;
+        let prepared = Arc::try_new(TAG, Event::new(Reset::Manual, false))?;
+        let watcher = Watcher::start(self.suspend.clone(), prepared.clone(), passive)?;
         *self.watcher.lock() = Some(watcher);
         let client = self.client();
         let owner = Owner(fdo);
@@ -214,6 +218,8 @@ impl Bus {
             if let Err(status) = prepare(&client).await {
                 warn!("store: watches of a predecessor not reset, {status}");
             }
+            // Watches from here on stay.
+            prepared.set();
             match enumerate::run(client, owner).await {
                 Ok(()) | Err(Status::CANCELLED) => {}
                 Err(status) => error!("enumerate: ended, {status}"),
@@ -307,7 +313,7 @@ impl Bus {
     pub(super) fn debug(&self) -> Result<&Arc<BusDebug>> {
         self.debug
             .as_ref()
-            .map(Triggers::debug)
+            .map(|triggers| triggers.debug())
             .map_err(|status| *status)
     }
 

@@ -53,9 +53,10 @@ struct State {
 
 /// The service with its triggers; see [`Triggers::stop`].
 pub(super) struct Triggers {
-    debug: Arc<BusDebug>,
-    own: SpinLock<Option<Own>>,
+    // Dropped in this order: the event channel's routine uses the service.
     virq: SpinLock<Option<Channel<Xen>>>,
+    own: SpinLock<Option<Own>>,
+    debug: Arc<BusDebug>,
 }
 
 /// The bus's own callback, what it prints, and the bug check's.

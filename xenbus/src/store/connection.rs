@@ -265,3 +265,7 @@ fn seed() -> u32 {
 #[cfg(test)]
 #[path = "connection_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "renewal_tests.rs"]
+mod renewal_tests;

@@ -4,6 +4,8 @@
 use core::pin::pin;
 use core::task::Poll;
 
+use kexec::Duration;
+
 use super::wire::Path;
 use crate::status;
 use crate::testing::rig::{StoreRig, poll_once};
@@ -50,6 +52,54 @@ fn reads_and_writes_in_flight_are_carried_out_by_the_new_daemon_in_their_order()
         assert_eq!(rig.daemon.get("k").as_deref(), Some("2"));
         assert!(rig.shared.has_followed());
     }
+}
+
+#[test]
+fn a_daemon_that_is_lost_in_the_resume_costs_what_a_silent_one_costs_and_the_next_one_serves() {
+    let mut rig = rig();
+    let client = rig.client.clone();
+    let mut watch = rig.run(client.watch(path("k"))).expect("registered");
+    let mut read = pin!(client.read(None, path("k")));
+    assert!(poll_once(read.as_mut()).is_pending());
+    rig.turn();
+    suspend(&mut rig);
+    // Sent again, to nobody.
+    rig.turn();
+    assert!(rig.shared.has_followed());
+    assert!(poll_once(read.as_mut()).is_pending());
+    for _ in 0..40 {
+        rig.pass(Duration::from_secs(1));
+    }
+    let ended = poll_once(read.as_mut()).map(|result| result.err());
+    assert_eq!(ended, Poll::Ready(Some(status::IO_TIMEOUT)));
+    // Another domain again.
+    suspend(&mut rig);
+    rig.settle();
+    let value = rig.run(client.read(None, path("k"))).expect("served");
+    assert_eq!(&*value, b"old");
+    // The watch's owner knows, and can have another.
+    assert_eq!(rig.run(watch.changed()), Err(status::IO_TIMEOUT));
+    let mut another = rig.run(client.watch(path("k"))).expect("registered");
+    rig.run(another.changed()).expect("fires");
+}
+
+#[test]
+fn a_second_suspend_before_the_first_was_followed_is_one() {
+    let mut rig = rig();
+    let client = rig.client.clone();
+    let mut write = pin!(client.write(None, path("k"), b"1"));
+    assert!(poll_once(write.as_mut()).is_pending());
+    rig.turn();
+    suspend(&mut rig);
+    suspend(&mut rig);
+    rig.settle();
+    assert_eq!(poll_once(write.as_mut()), Poll::Ready(Ok(())));
+    assert_eq!(rig.daemon.get("k").as_deref(), Some("1"));
+    suspend(&mut rig);
+    rig.turn();
+    suspend(&mut rig);
+    rig.settle();
+    assert!(rig.run(client.read(None, path("name"))).is_ok());
 }
 
 #[test]

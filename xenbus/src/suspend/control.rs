@@ -76,3 +76,7 @@ pub async fn wish(client: &Client, watch: &mut Watch, stop: &Event) -> Result<Wi
         }
     }
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;
