@@ -94,6 +94,29 @@ fn sleeps_end_in_the_order_of_their_deadlines() {
     });
 }
 
+/// Once the last timer has fired the KTIMER is not set, whatever it was set to.
+///
+/// Mutants: `alarm-thought-to-be-set`.
+#[test]
+fn a_sleep_that_begins_after_the_last_one_fired_is_woken() {
+    stopped(|session, executor| {
+        let woken = std::sync::Arc::new(Mutex::new(Vec::new()));
+        for ms in [10_u64, 20] {
+            let (shared, woken) = (executor.clone(), woken.clone());
+            let future = async move {
+                shared.sleep(Duration::from_millis(ms)).await;
+                woken.lock().expect("lock").push(ms);
+            };
+            executor
+                .spawn(task!("sleep"), future)
+                .expect("spawn")
+                .detach();
+            session.advance(Duration::from_millis(ms));
+        }
+        assert_eq!(*woken.lock().expect("lock"), [10, 20]);
+    });
+}
+
 #[test]
 fn a_cancelled_sleep_leaves_nothing_behind() {
     stopped(|session, executor| {

@@ -332,7 +332,7 @@ fn loom_spawn_against_shutdown() {
             other.0.close();
             other.serve();
             if other.0.is_empty() {
-                other.0.platform().ended.store(true, Ordering::SeqCst);
+                other.0.platform().ended.swap(true, Ordering::SeqCst);
             }
         });
         let spawned = machine.try_spawn(async move {
@@ -430,7 +430,7 @@ fn loom_group_cancel_against_last_end() {
         let cancelling = thread::spawn(move || shared.cancel());
         machine.serve();
         if machine.0.is_empty() {
-            machine.0.platform().ended.store(true, Ordering::SeqCst);
+            machine.0.platform().ended.swap(true, Ordering::SeqCst);
         }
         cancelling.join().expect("thread");
         if !machine.0.platform().ended.load(Ordering::SeqCst) {
@@ -459,7 +459,7 @@ fn loom_last_drop_against_stop() {
         let dropping = thread::spawn(move || drop(waker));
         let _ = machine.0.run(Budget::polls(100));
         if machine.0.is_empty() {
-            machine.0.platform().ended.store(true, Ordering::SeqCst);
+            machine.0.platform().ended.swap(true, Ordering::SeqCst);
         }
         dropping.join().expect("thread");
         if !machine.0.platform().ended.load(Ordering::SeqCst) {

@@ -11,7 +11,7 @@
 use core::alloc::Layout;
 use core::future::{Future, poll_fn};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
@@ -23,20 +23,31 @@ use shuttle::thread;
 
 use super::{Budget, Core};
 use crate::task::{Group, JoinHandle, SpawnError};
-use crate::{Platform, nt, task};
+use crate::{Platform, atomic, nt, task};
 
-#[derive(Default)]
 pub(super) struct Model {
     pub(super) pends: AtomicUsize,
     pub(super) live: AtomicUsize,
     /// Set when the core was found empty: from then on nobody may touch it.
-    pub(super) ended: AtomicBool,
+    /// A step of the scheduler, and a read-modify-write, so that it tries both orders of an end and a use.
+    pub(super) ended: atomic::AtomicBool,
     freed: Mutex<Vec<(usize, Layout)>>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            pends: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+            ended: atomic::AtomicBool::new(false),
+            freed: Mutex::default(),
+        }
+    }
 }
 
 impl Model {
     fn check_alive(&self) {
-        let ended = self.ended.load(Ordering::SeqCst);
+        let ended = self.ended.fetch_or(false, Ordering::SeqCst);
         assert!(!ended, "the core was used after it was found empty");
     }
 }
