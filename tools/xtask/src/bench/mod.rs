@@ -8,11 +8,16 @@ mod results;
 
 use anyhow::Result;
 
+use crate::setup::{self, Purpose};
+
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// What to measure; everything when none is named
     suites: Vec<Suite>,
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    yes: bool,
 }
 
 /// What can be measured.
@@ -28,6 +33,7 @@ enum Suite {
 ///
 /// One can't be built or run, or measures something else than what ships.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    setup::ensure(&[Purpose::Build, Purpose::Rig], args.yes)?;
     let all = <Suite as clap::ValueEnum>::value_variants();
     let suites = if args.suites.is_empty() {
         all
