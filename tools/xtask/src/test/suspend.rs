@@ -83,13 +83,34 @@ impl Guest<'_> {
     }
 }
 
+fn feature(domid: u32) -> String {
+    format!("/local/domain/{domid}/control/feature-suspend")
+}
+
 fn whole(kernel: &Path, vcpus: u32, hvm: bool) -> Result<()> {
     let mut rig = Rig::start(RigConfig {
         cache: Cache::new(),
         hvm,
+        lifetime: Duration::from_secs(540),
         ..RigConfig::default()
     })?;
-    let payload = run::payload(Flavor::Free, &format!("{}timeout=600\n", run::SAMPLE), "")?;
+    let outcome = survive(&mut rig, kernel, vcpus, hvm);
+    if outcome.is_err() {
+        // What the guest's drivers know.
+        let _ = rig.dom0("xl debug-keys q; sleep 2", LIMIT);
+        for line in rig.guest_log()?.iter().rev().take(60).rev() {
+            eprintln!("  {line}");
+        }
+    }
+    outcome
+}
+
+fn survive(rig: &mut Rig, kernel: &Path, vcpus: u32, hvm: bool) -> Result<()> {
+    let payload = run::payload(
+        Flavor::Free,
+        &format!("{}pnp_wait=500000\ntimeout=600\n", run::SAMPLE),
+        "",
+    )?;
     let domid = rig.create_guest(&GuestConfig {
         vcpus,
         hvm,
@@ -107,8 +128,14 @@ fn whole(kernel: &Path, vcpus: u32, hvm: bool) -> Result<()> {
     rig.dom0_ok(&keys(domid))?;
     rig.unpause()?;
     rig.wait_log("^RESULT suspend ready", LIMIT)?;
+    // The toolstack is heard.
+    let heard = format!(
+        "for i in $(seq 60); do [ \"$(xenstore-read {})\" = 1 ] && exit 0; sleep 1; done; exit 1",
+        feature(domid)
+    );
+    rig.dom0(&heard, LIMIT)?.ok("control/feature-suspend")?;
     let mut guest = Guest {
-        rig: &mut rig,
+        rig: &mut *rig,
         asked: 0,
     };
     guest.open_and_bounce()?;
@@ -122,10 +149,9 @@ fn whole(kernel: &Path, vcpus: u32, hvm: bool) -> Result<()> {
             "{line}"
         );
         last = guest.open_and_bounce()?;
-        let feature = guest.rig.dom0_ok(&format!(
-            "xenstore-read /local/domain/{}/control/feature-suspend",
-            guest.rig.domid()?
-        ))?;
+        let feature = guest
+            .rig
+            .dom0_ok(&format!("xenstore-read {}", feature(guest.rig.domid()?)))?;
         ensure!(
             feature.trim() == "1",
             "control/feature-suspend is {feature:?}"
