@@ -11,7 +11,5 @@ mod ffi;
 mod gnttab;
 mod probe;
 pub mod run;
-mod shared_info;
 mod store;
-mod suspend;
 mod unplug;

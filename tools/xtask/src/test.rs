@@ -10,7 +10,6 @@ mod dump;
 mod faults;
 mod sample;
 pub(crate) mod storm;
-mod suspend;
 mod xen;
 
 use std::time::Instant;
@@ -145,7 +144,6 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             storm::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
             children::steps(&mut suite, &kernel);
-            suspend::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
             dump::steps(&mut suite, &kernel);
             xen::steps(&mut suite, &kernel);
