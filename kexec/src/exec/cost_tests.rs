@@ -156,3 +156,54 @@ fn a_task_in_storage_of_the_caller_is_no_allocation_and_gives_it_back() {
     let platform = core.platform();
     assert_eq!((platform.allocations(), platform.frees()), (0, 0));
 }
+
+/// Printed by the test command, for readers.
+#[test]
+fn the_counts_of_a_wake() {
+    let core = machine();
+    let slot = Arc::new(OnceLock::new());
+    let inner = slot.clone();
+    let future = poll_fn(move |context| {
+        if inner.get().is_some() {
+            return Poll::Ready(());
+        }
+        let _ = inner.set(context.waker().clone());
+        Poll::Pending
+    });
+    let (spawned, handle) = count(|| spawn(&core, future));
+    let blocks = core.blocks();
+    let pended = core.platform().take_pends();
+    assert_eq!((blocks, pended), (1, 1));
+    let (_, parked) = run(&core);
+    let waker = slot.get().expect("polled").clone();
+    let wake = || {
+        (
+            count(|| waker.wake_by_ref()).0,
+            core.platform().take_pends(),
+        )
+    };
+    let (first, again) = (wake(), wake());
+    assert_eq!((first, again), ((2, 1), (1, 0)));
+    let (_, done) = run(&core);
+    std::println!("counts: spawn {spawned} read-modify-writes, {blocks} block, {pended} pend");
+    std::println!(
+        "counts: run to the first await {parked}, run to the end {done} read-modify-writes"
+    );
+    std::println!(
+        "counts: first wake {} read-modify-writes, {} pend",
+        first.0,
+        first.1
+    );
+    std::println!(
+        "counts: duplicate wake {} read-modify-write, {} pends",
+        again.0,
+        again.1
+    );
+    std::println!("counts: header {} bytes", task::HEADER_SIZE);
+    drop(handle);
+    drop(waker);
+    // The last waker lives in the future's own slot.
+    drop(slot);
+    run(&core);
+    assert!(core.is_empty());
+}

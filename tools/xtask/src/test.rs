@@ -89,6 +89,18 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     suite.step("host: image checks against images that must fail", || {
         cargo(&["test", "--quiet", "--package", "xtask", "--", "--ignored"])
     });
+    suite.step("host: what kexec's core costs", || {
+        cargo(&[
+            "test",
+            "--quiet",
+            "--package",
+            "kexec",
+            "--lib",
+            "the_counts_of_a_wake",
+            "--",
+            "--nocapture",
+        ])
+    });
     suite.step("host: kexec under loom", mutants::models);
     suite.step(
         "host: kexec under the address sanitizer",
