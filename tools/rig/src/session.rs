@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A running Xen with dom0, and at most one guest that tests look at.
 
+mod suspend;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -268,10 +270,7 @@ impl Rig {
         );
         let limit = Duration::from_secs(if self.config.icount { 120 } else { 60 });
         let said = self.dom0(&command, limit)?.ok("xl create")?;
-        let domid = said
-            .lines()
-            .rev()
-            .find_map(|l| l.trim().parse().ok())
+        let domid = last_number(&said)
             .ok_or_else(|| Error::new(Kind::Dom0, format!("dom0: xl gave no domain id: {said}")))?;
         self.guest = Some(Guest {
             name: guest.name.clone(),
@@ -500,6 +499,11 @@ fn is_crash(line: &str, domid: u32) -> bool {
     line.starts_with("(XEN)")
         && (line.contains(&format!("d{domid}v")) && line.contains("Triple fault")
             || line.contains(&format!("Domain {domid} (vcpu#")) && line.contains("crashed"))
+}
+
+/// The last line that is a number.
+fn last_number(said: &str) -> Option<u32> {
+    said.lines().rev().find_map(|l| l.trim().parse().ok())
 }
 
 /// The value of the last line `RESULT KEY VALUE`.

@@ -11,5 +11,7 @@ mod ffi;
 mod gnttab;
 mod probe;
 pub mod run;
+mod shared_info;
 mod store;
+mod suspend;
 mod unplug;

@@ -7,10 +7,12 @@ use kexec::nt::{Arc, Key, Tag, WStr};
 use kexec::sync::{Event, Reset};
 use kexec::timer::Timers;
 use kexec::{DpcExecutor, JoinHandle, Passive, PassiveExecutor, Result, info, task, wstr};
-use xenbus_interface::client::{Console, Debug, Evtchn, Gnttab, Store, Unplug};
+use xenbus_interface::client::{
+    Console, Debug, Evtchn, Gnttab, SharedInfo, Store, Suspend, Unplug,
+};
 
 use crate::probe::Probe;
-use crate::{console, debug, evtchn, gnttab, store, unplug};
+use crate::{console, debug, evtchn, gnttab, shared_info, store, suspend, unplug};
 
 pub(crate) const TAG: Tag = Tag(*b"XPrb");
 
@@ -22,6 +24,8 @@ pub(crate) struct Services {
     pub(crate) console: Console,
     pub(crate) unplug: Unplug,
     pub(crate) debug: Debug,
+    pub(crate) clock: SharedInfo,
+    pub(crate) suspend: Suspend,
 }
 
 impl Services {
@@ -33,6 +37,8 @@ impl Services {
             console: Console::open(below, passive)?,
             unplug: Unplug::open(below, passive)?,
             debug: Debug::open(below, passive)?,
+            clock: SharedInfo::open(below, passive)?,
+            suspend: Suspend::open(TAG, below, passive)?,
         })
     }
 }
@@ -56,8 +62,17 @@ async fn second(probe: &Probe, timers: &Timers) {
     store::tests(probe).await;
     evtchn::tests(probe).await;
     gnttab::tests(probe, timers).await;
+    shared_info::tests(probe).await;
+    suspend::tests(probe).await;
     debug::tests(probe, timers).await;
     info!("RESULT xenprobe done {}", probe.ran());
+}
+
+/// Apart from [`Running::start`]: each on the stack for itself.
+#[inline(never)]
+fn open(below: DevicePtr, passive: Passive) -> Result<Arc<Probe>> {
+    let services = Services::open(below, passive)?;
+    Arc::try_new(TAG, Probe::new(services))
 }
 
 /// What exists while the device is started.
@@ -72,8 +87,7 @@ impl xenchild::Child for Running {
     const NAME: &str = "xenprobe";
 
     fn start(below: DevicePtr, passive: Passive) -> Result<Self> {
-        let services = Services::open(below, passive)?;
-        let probe = Arc::try_new(TAG, Probe::new(services))?;
+        let probe = open(below, passive)?;
         let turn = Arc::try_new(TAG, Event::new(Reset::Manual, false))?;
         let work = PassiveExecutor::try_new_thread(TAG, passive)?;
         let executor = DpcExecutor::try_new(TAG, None).inspect_err(|_| work.stop(passive))?;

@@ -10,6 +10,7 @@ mod dump;
 mod faults;
 mod sample;
 pub(crate) mod storm;
+mod suspend;
 mod xen;
 
 use std::time::Instant;
@@ -156,6 +157,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             storm::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
             children::steps(&mut suite, &kernel);
+            suspend::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
             dump::steps(&mut suite, &kernel);
             xen::steps(&mut suite, &kernel);

@@ -4,10 +4,12 @@
 //! The guest writes `NUMBER SERVICE WORDS..` to `data/CLASS/ask`; a service does it, and the answer, `NUMBER ok TEXT` or
 //! `NUMBER FAIL TEXT`, goes to `data/CLASS/answer`. One question at a time. `end` ends the program; a guest that dies does too.
 
+mod clock;
 mod console;
 mod evtchn;
 mod gnttab;
 mod store;
+mod suspend;
 mod xl;
 
 use std::io::Write;
@@ -19,12 +21,14 @@ use crate::store::Store;
 use crate::{Failure, Result};
 
 /// Services by name: each gets the words after its own.
-const SERVICES: [(&str, Service); 5] = [
+const SERVICES: [(&str, Service); 7] = [
     ("store", store::serve),
     ("console", console::serve),
     ("evtchn", evtchn::serve),
     ("gnttab", gnttab::serve),
     ("xl", xl::serve),
+    ("clock", clock::serve),
+    ("suspend", suspend::serve),
 ];
 
 type Service = fn(&mut Probe, Args) -> Result<String>;

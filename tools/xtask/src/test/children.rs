@@ -43,7 +43,7 @@ const CHILDREN: [Child; 2] = [
     Child {
         name: "xenprobe",
         class: "probe",
-        tests: 16,
+        tests: 18,
         // A panic's.
         bugcheck: 0xDEAD_4B58,
         said: &["xenprobe: dumped 1", "xenprobe: dumped 2"],
