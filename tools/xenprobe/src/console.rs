@@ -15,9 +15,9 @@ const LINES: u32 = 100;
 
 pub(crate) async fn tests(probe: &Probe) {
     let name = "console_lines_reach_dom0_and_come_from_there";
-    probe.test(name, lines(probe)).await;
+    probe.test(name, || lines(probe)).await;
     let name = "console_more_than_the_rings_moves_in_order";
-    probe.test(name, many(probe)).await;
+    probe.test(name, || many(probe)).await;
 }
 
 /// As dom0 makes them.

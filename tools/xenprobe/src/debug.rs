@@ -13,7 +13,7 @@ use crate::run::TAG;
 
 pub(crate) async fn tests(probe: &Probe, timers: &Timers) {
     let name = "debug_callbacks_are_called_by_us_and_by_dom0";
-    probe.test(name, called(probe, timers)).await;
+    probe.test(name, || called(probe, timers)).await;
 }
 
 /// Prints how often it was called.

@@ -13,9 +13,9 @@ use crate::run::TAG;
 pub(crate) async fn tests(probe: &Probe, timers: &Timers) {
     run!(probe, gnttab_maps_a_page_of_dom0);
     let name = "gnttab_ends_a_grant_when_dom0_is_done";
-    probe.test(name, ends(probe, timers)).await;
+    probe.test(name, || ends(probe, timers)).await;
     let name = "gnttab_waits_for_room_in_a_full_table";
-    probe.test(name, waits(probe, timers)).await;
+    probe.test(name, || waits(probe, timers)).await;
 }
 
 /// A page that begins with `head`, and its frame.

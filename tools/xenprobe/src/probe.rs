@@ -3,12 +3,14 @@
 
 use core::fmt::{self, Write};
 use core::future::Future;
+use core::pin::Pin;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use heapless::String;
+use kexec::nt::Box;
 use kexec::{Result, Status, info};
 
-use crate::run::Services;
+use crate::run::{Services, TAG};
 
 /// Why a test failed.
 pub(crate) enum Why {
@@ -51,10 +53,10 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Runs a test function and prints its line.
+/// Runs a test function, whose other arguments follow its name, and prints its line.
 macro_rules! run {
-    ($probe:ident, $test:ident) => {
-        $probe.test(stringify!($test), $test($probe)).await
+    ($probe:ident, $test:ident $(, $more:expr)*) => {
+        $probe.test(stringify!($test), || $test($probe $(, $more)*)).await
     };
 }
 pub(crate) use run;
@@ -88,9 +90,16 @@ impl Probe {
         self.ran.load(Ordering::Relaxed)
     }
 
-    /// Runs one test.
-    pub(crate) async fn test(&self, name: &str, test: impl Future<Output = Outcome>) {
-        let outcome = test.await;
+    /// Runs one test. Its future is made in a block of its own: the stack would have to hold it otherwise.
+    pub(crate) async fn test<F: Future<Output = Outcome>>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> F,
+    ) {
+        let outcome = match boxed(make) {
+            Ok(test) => test.await,
+            Err(status) => Err(status.into()),
+        };
         self.ran.fetch_add(1, Ordering::Relaxed);
         match outcome {
             Ok(()) => info!("TEST {name} ok"),
@@ -127,6 +136,11 @@ impl Probe {
             };
         }
     }
+}
+
+#[inline(never)]
+fn boxed<F>(make: impl FnOnce() -> F) -> Result<Pin<Box<F>>> {
+    Box::try_pin(TAG, make())
 }
 
 /// A text from a format; nothing that is not `Send` outlives the call.

@@ -140,7 +140,7 @@ impl Running {
         let (probe, turn, timers) = (self.probe.clone(), turn.clone(), self.executor.clone());
         let tests = async move {
             if crash {
-                probe.test("crash", debug::crash(&probe)).await;
+                probe.test("crash", || debug::crash(&probe)).await;
             }
             turn.wait().await;
             second(&probe, timers.timers()).await;

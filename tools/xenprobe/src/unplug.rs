@@ -12,11 +12,11 @@ const KINDS: [Emulated; 2] = [Emulated::Nics, Emulated::Disks];
 
 pub(crate) async fn tests(probe: &Probe) {
     let name = "unplug_requests_are_counted_in_the_registry";
-    probe.test(name, counts(probe)).await;
+    probe.test(name, || counts(probe)).await;
     let name = "unplug_tells_what_this_boot_was_asked_for";
-    probe.test(name, asked(probe)).await;
+    probe.test(name, || asked(probe)).await;
     let name = "unplug_leaves_the_monitor_a_request_to_reboot";
-    probe.test(name, reboot(probe)).await;
+    probe.test(name, || reboot(probe)).await;
 }
 
 fn count(kind: Emulated, passive: Passive) -> Result<u32, Status> {
