@@ -6,14 +6,18 @@
 //! line `ADDRESS COUNT` (hex, decimal) per address. Counters are added to by translated code without a lock: exact with
 //! one emulation thread (`-icount`, `thread=single`), else only as long as one CPU at a time makes hypercalls.
 //!
-//! Without `out=` nothing is counted. In every case the plugin corrects two faults of QEMU 7.2 that guests with an IRQL in CR8 run
-//! into at once; see `lock.rs` and `priority.rs`.
+//! Without `out=` nothing is counted. In every case the plugin corrects three faults of QEMU 7.2 that guests of Xen run into, two of them at
+//! once when they have an IRQL in CR8; see `event.rs`, `lock.rs` and `priority.rs`.
 #![deny(unsafe_code)]
 
+#[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
+mod event;
 #[expect(unsafe_code, reason = "QEMU's plugin interface")]
 mod ffi;
 #[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
 mod lock;
+#[expect(unsafe_code, reason = "reads and writes QEMU's code")]
+mod patch;
 #[expect(unsafe_code, reason = "replaces two instructions of the running QEMU")]
 mod priority;
 

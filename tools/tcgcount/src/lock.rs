@@ -9,6 +9,8 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::patch;
+
 // SAFETY: The names and signatures are those of QEMU 7.2, which exports them for its modules.
 unsafe extern "C" {
     fn cpu_interrupt(cpu: *mut c_void, mask: c_int);
@@ -16,15 +18,6 @@ unsafe extern "C" {
     fn qemu_mutex_lock_iothread_impl(file: *const c_char, line: c_int);
     fn qemu_mutex_unlock_iothread();
 }
-
-// SAFETY: libc's, linked into every program.
-unsafe extern "C" {
-    fn mprotect(address: *mut c_void, length: usize, protection: c_int) -> c_int;
-}
-
-const READ_WRITE_EXECUTE: c_int = 7;
-const READ_EXECUTE: c_int = 5;
-const PAGE: usize = 4096;
 
 /// Start of `cpu_interrupt`: `mov rax, [rip + x]; push rbx; mov rbx, rdi; mov rax, [rax + 0xb0]; test rax, rax`.
 const HEAD: [u8; 3] = [0x48, 0x8b, 0x05];
@@ -68,40 +61,23 @@ unsafe extern "C" fn locked(cpu: *mut c_void, mask: c_int) {
 /// # Errors
 /// QEMU's code is not the one that this was written for.
 pub(crate) fn correct() -> Result<usize, String> {
-    let entry = (cpu_interrupt as unsafe extern "C" fn(_, _) as usize) as *mut u8;
-    let mut code = [0; FIRST + TAIL.len()];
-    for (index, byte) in code.iter_mut().enumerate() {
-        // SAFETY: The function is at least as long as the code that is compared here, or lies in a page with other code.
-        let at = unsafe { entry.add(index) };
-        // SAFETY: Code is readable.
-        *byte = unsafe { at.read() };
-    }
+    let entry = cpu_interrupt as unsafe extern "C" fn(_, _) as usize;
+    // SAFETY: The function is at least as long as the code that is compared here, or lies in a page with other code.
+    let code: [u8; FIRST + TAIL.len()] = unsafe { patch::read(entry) };
     if code[..3] != HEAD || code[FIRST..] != TAIL {
         return Err(format!(
             "this QEMU's cpu_interrupt is another one: {code:02x?}"
         ));
     }
     let displacement = i32::from_le_bytes([code[3], code[4], code[5], code[6]]);
-    let operations = (entry as usize + FIRST).wrapping_add_signed(displacement as isize);
+    let operations = (entry + FIRST).wrapping_add_signed(displacement as isize);
     OPERATIONS.store(operations, Ordering::Relaxed);
 
     // jmp [rip + 0], and the address.
     let mut jump = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let target = locked as unsafe extern "C" fn(_, _) as usize;
     jump[6..].copy_from_slice(&target.to_le_bytes());
-    let first = entry as usize & !(PAGE - 1);
-    let length = entry as usize + jump.len() - first;
-    // SAFETY: Pages of QEMU's code; nothing runs in them while QEMU loads its plugins.
-    if unsafe { mprotect(first as *mut c_void, length, READ_WRITE_EXECUTE) } != 0 {
-        return Err("QEMU's code cannot be made writable".to_owned());
-    }
-    for (index, byte) in jump.iter().enumerate() {
-        // SAFETY: Within the code compared above.
-        let at = unsafe { entry.add(index) };
-        // SAFETY: Writable since the call above.
-        unsafe { at.write(*byte) };
-    }
-    // SAFETY: As above.
-    unsafe { mprotect(first as *mut c_void, length, READ_EXECUTE) };
-    Ok(entry as usize)
+    // SAFETY: Within the code compared above; the other version does the same under the lock.
+    unsafe { patch::write(entry, &jump) }?;
+    Ok(entry)
 }

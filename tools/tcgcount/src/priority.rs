@@ -6,17 +6,9 @@
 //! interrupt (vector 0x2F) waiting then leaves to Xen before its first instruction, for ever. The two comparisons in QEMU
 //! (`ctl_has_irq`, inlined into the CR8 write and VMRUN) are `cmp priority, tpr; jb not_yet`; the jump becomes `jbe`.
 
-use std::ffi::{c_int, c_void};
 use std::fs;
 
-// SAFETY: libc's, linked into every program.
-unsafe extern "C" {
-    fn mprotect(address: *mut c_void, length: usize, protection: c_int) -> c_int;
-}
-
-const READ_WRITE_EXECUTE: c_int = 7;
-const READ_EXECUTE: c_int = 5;
-const PAGE: usize = 4096;
+use crate::patch;
 
 /// The executable mappings of the program that holds `address`.
 fn mappings(address: usize) -> Option<Vec<(usize, usize)>> {
@@ -89,20 +81,10 @@ pub(crate) fn correct(function: usize) -> Result<(), String> {
         ));
     }
     for at in found {
-        let page = at & !(PAGE - 1);
-        // SAFETY: A page of QEMU's code; nothing runs in it while QEMU loads its plugins.
-        if unsafe { mprotect(page as *mut c_void, PAGE, READ_WRITE_EXECUTE) } != 0 {
-            return Err("QEMU's code cannot be made writable".to_owned());
-        }
-        let byte = at as *mut u8;
-        // SAFETY: The page is readable.
-        let below = unsafe { byte.read() };
-        // SAFETY: The page is writable now; below (x2) becomes below or equal (x6).
-        unsafe { byte.write(below + 4) };
-        // SAFETY: As above.
-        if unsafe { mprotect(page as *mut c_void, PAGE, READ_EXECUTE) } != 0 {
-            return Err("QEMU's code cannot be made read-only".to_owned());
-        }
+        // SAFETY: Code of QEMU's, found above.
+        let [below] = unsafe { patch::read(at) };
+        // SAFETY: The condition of a jump: below (x2) becomes below or equal (x6).
+        unsafe { patch::write(at, &[below + 4]) }?;
     }
     Ok(())
 }
