@@ -75,8 +75,8 @@ impl Guest<'_> {
             &format!("xenpeer evtchn --domid {domid} --port $(xenstore-read {port}) --count {count} --timeout 60"),
             LIMIT,
         )?;
-        // It has bound when the first event finds it; the guest's sends before are lost to nobody: Xen keeps them pending.
-        std::thread::sleep(Duration::from_millis(500));
+        // What the guest sends before is lost.
+        peer.wait_line("bound", LIMIT)?;
         self.ask("bounce", count)?;
         peer.finish(LIMIT)?.ok("xenpeer evtchn")?;
         Ok(())
