@@ -2,6 +2,10 @@
 //! The edge: entry points and device objects. Runs in images and, over the fake kernel, in host tests.
 #![expect(unsafe_code, reason = "the C ABI: entry points and IRPs")]
 
+mod machine;
+
+pub use machine::counter;
+
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 

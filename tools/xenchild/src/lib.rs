@@ -4,11 +4,12 @@
 #![deny(unsafe_code)]
 
 mod ffi;
+pub mod measure;
 
 use kexec::nt::wdm::DevicePtr;
 use kexec::{Passive, Result};
 
-pub use ffi::{driver_entry, unload};
+pub use ffi::{counter, driver_entry, unload};
 
 /// What exists while the device is started.
 pub trait Child: Send + Sized + 'static {

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The edge of the image: entry point, time stamps, and the life of the child's one executor.
-#![expect(unsafe_code, reason = "DriverEntry, and a look-up of a kernel export")]
+//! The edge of the image: entry point, and the life of the child's one executor.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
-
-use kexec::nt::sys::UNICODE_STRING;
 use kexec::nt::wdm::DevicePtr;
 use kexec::nt::{Arc, Tag};
 use kexec::{DpcExecutor, JoinHandle, Passive, Result, info, task};
 use xenbus_interface::client::{Evtchn, SharedInfo, Store, Suspend};
 use xenbus_interface::xen;
+use xenchild::measure::Probe;
 
-use crate::measure::Probe;
 use crate::published;
 use crate::sample::Services;
 
@@ -26,33 +22,6 @@ struct Running {
 
 xenchild::entry!(Running);
 
-fn clock() -> u64 {
-    // SAFETY: every x64 processor has the counter.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-/// What the test kernel offers to drivers that measure themselves; `None` on Windows.
-fn busy() -> Option<fn() -> u64> {
-    type Raw = extern "C" fn() -> u64;
-    static FOUND: AtomicUsize = AtomicUsize::new(0);
-    fn call() -> u64 {
-        // SAFETY: only handed out once the address of that function was stored.
-        let busy = unsafe { core::mem::transmute::<usize, Raw>(FOUND.load(Ordering::Acquire)) };
-        busy()
-    }
-    let name = kexec::wstr!("TestKernelBusyTicks");
-    let bytes = (name.units().len() * 2) as u16;
-    let mut string = UNICODE_STRING {
-        Length: bytes,
-        MaximumLength: bytes,
-        Buffer: name.units().as_ptr().cast_mut(),
-    };
-    // SAFETY: a valid string; PASSIVE_LEVEL, because a device is being started.
-    let found = unsafe { kexec::nt::sys::MmGetSystemRoutineAddress(&mut string) };
-    FOUND.store(found as usize, Ordering::Release);
-    (!found.is_null()).then_some(call as fn() -> u64)
-}
-
 fn hypercalls() -> (u64, u64) {
     let counters = xen::counters();
     (counters.total(), counters.sends())
@@ -62,11 +31,7 @@ impl xenchild::Child for Running {
     const NAME: &str = "xensample";
 
     fn start(lower: DevicePtr, passive: Passive) -> Result<Self> {
-        let probe = Probe {
-            clock,
-            busy: busy(),
-            hypercalls,
-        };
+        let probe = Probe::find(hypercalls, passive);
         match published::exercise(TAG, lower, passive) {
             Ok(()) => info!("RESULT op.published-store status=ok"),
             Err(status) => info!("RESULT op.published-store status={status}"),

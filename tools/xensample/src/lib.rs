@@ -5,7 +5,6 @@
 
 #[cfg(windows)]
 mod ffi;
-pub mod measure;
 #[cfg(windows)]
 mod published;
 mod resume;

@@ -7,8 +7,8 @@ use heapless::String;
 use kexec::{Result, Status, info};
 use xenbus_interface::client::{Evtchn, SharedInfo, Store, Suspend};
 
-use crate::measure;
-use crate::measure::Probe;
+use xenchild::measure;
+use xenchild::measure::Probe;
 
 /// Bounces of the event channel.
 pub const BOUNCES: u32 = 1000;

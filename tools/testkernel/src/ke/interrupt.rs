@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::arch::{self, MAX_CPUS};
 use crate::export::{DEVICE, IrqlRule, P};
-use crate::ke::irql;
 use crate::ke::spinlock::{spin, unspin};
+use crate::ke::{irql, testing};
 use crate::mem::Ptr;
 use crate::status::{self, NtStatus};
 use crate::sync::Lock;
@@ -86,6 +86,7 @@ pub(crate) fn deliver(vector: u8, _frame: Ptr) {
         let raised = irql::Raised::to(interrupt.sync_irql);
         spin(interrupt.lock);
         locks::acquired(interrupt.lock);
+        testing::routine_begins();
         verifier::call::driver(
             "interrupt routine",
             interrupt.routine,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! What NT does not have: an interrupt that a test driver can raise on any CPU, and how long DPC routines run.
+//! What NT does not have: an interrupt that a test driver can raise on any CPU, how long DPC routines run, when an interrupt
+//! routine was called, and how much pool was asked for.
 //!
 //! Drivers find these at run time (`MmGetSystemRoutineAddress`), and only here. The interrupt is a vector of the local APIC like
 //! those of message interrupts, sent between CPUs; a driver connects to it with `IoConnectInterruptEx`.
@@ -105,6 +106,24 @@ extern "win64" fn test_kernel_dpc_figure(which: u32) -> u64 {
     }
 }
 
+/// When the last interrupt routine of each CPU was called.
+static ROUTINE_CALLED: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// An interrupt routine of a driver is about to be called on this CPU.
+pub(crate) fn routine_begins() {
+    ROUTINE_CALLED[arch::cpu_number()].store(arch::rdtsc(), Ordering::Relaxed);
+}
+
+/// Time stamp counter at the last call of an interrupt routine on this CPU.
+extern "win64" fn test_kernel_routine_called() -> u64 {
+    ROUTINE_CALLED[arch::cpu_number()].load(Ordering::Relaxed)
+}
+
+/// Pool blocks that drivers have asked for so far.
+extern "win64" fn test_kernel_pool_allocations() -> u64 {
+    crate::ex::pool::calls()
+}
+
 /// For how long all CPUs together have run.
 extern "win64" fn test_kernel_busy_ticks() -> u64 {
     arch::busy_ticks()
@@ -118,6 +137,8 @@ extern "win64" fn test_kernel_own_ticks() -> u64 {
 crate::exports! {
     "TestKernelBusyTicks", ANY => test_kernel_busy_ticks;
     "TestKernelOwnTicks", ANY => test_kernel_own_ticks;
+    "TestKernelRoutineCalled", ANY => test_kernel_routine_called;
+    "TestKernelPoolAllocations", ANY => test_kernel_pool_allocations;
     "TestKernelInterruptVector", ANY => test_kernel_interrupt_vector;
     "TestKernelRaiseInterrupt", ANY => test_kernel_raise_interrupt;
     "TestKernelDpcMeasure", ANY => test_kernel_dpc_measure;

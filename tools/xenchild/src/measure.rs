@@ -3,13 +3,18 @@
 
 use kexec::{Result, info};
 
+/// A number that grows. Any IRQL.
+pub type Counter = extern "C" fn() -> u64;
+
 /// Where the numbers come from.
 #[derive(Clone, Copy)]
 pub struct Probe {
     /// Time stamp counter.
-    pub clock: fn() -> u64,
+    pub clock: Counter,
     /// Ticks of it in which the guest's processors ran; `None` where nobody says so.
-    pub busy: Option<fn() -> u64>,
+    pub busy: Option<Counter>,
+    /// Pool blocks that drivers have allocated; `None` where nobody says so.
+    pub allocations: Option<Counter>,
     /// Hypercalls so far, and event sends among them.
     pub hypercalls: fn() -> (u64, u64),
 }
@@ -25,6 +30,8 @@ pub struct Cost {
     pub hypercalls: u64,
     /// Event sends in that pass.
     pub sends: u64,
+    /// Pool blocks allocated in that pass, by all drivers; 0 when `Probe::allocations` is `None`.
+    pub allocations: u64,
 }
 
 /// The cheapest of several passes, as they come.
@@ -47,6 +54,7 @@ impl Meter {
             elapsed: 0,
             hypercalls: 0,
             sends: 0,
+            allocations: 0,
         };
         let mut meter = Self {
             probe,
@@ -72,6 +80,7 @@ impl Meter {
             elapsed,
             hypercalls,
             sends,
+            allocations: self.probe.allocations.map_or(0, |count| count()),
         }
     }
 
@@ -94,6 +103,7 @@ impl Meter {
                 .saturating_sub(self.overhead.elapsed),
             hypercalls: now.hypercalls.wrapping_sub(self.begin.hypercalls),
             sends: now.sends.wrapping_sub(self.begin.sends),
+            allocations: now.allocations.wrapping_sub(self.begin.allocations),
         };
         self.passes += 1;
         if self
@@ -124,11 +134,12 @@ impl Meter {
                     elapsed,
                     hypercalls,
                     sends,
+                    allocations,
                 }),
             ) => {
                 let passes = self.passes;
                 info!(
-                    "RESULT op.{name} status=ok instructions={instructions} elapsed={elapsed} hypercalls={hypercalls} sends={sends} passes={passes}"
+                    "RESULT op.{name} status=ok instructions={instructions} elapsed={elapsed} hypercalls={hypercalls} sends={sends} allocations={allocations} passes={passes}"
                 );
             }
             (Ok(()), None) => info!("RESULT op.{name} status=unmeasured"),
@@ -166,10 +177,16 @@ mod tests {
 
     #[test]
     fn the_cheapest_pass_counts() {
-        let clock = || CLOCK.load(Ordering::Relaxed);
+        extern "C" fn clock() -> u64 {
+            CLOCK.load(Ordering::Relaxed)
+        }
+        extern "C" fn allocations() -> u64 {
+            CLOCK.load(Ordering::Relaxed) / 20
+        }
         let probe = Probe {
             clock,
             busy: None,
+            allocations: Some(allocations),
             hypercalls: || (CLOCK.load(Ordering::Relaxed) / 10, 0),
         };
         let mut meter = Meter::new(probe);
@@ -185,7 +202,8 @@ mod tests {
                     instructions: 20,
                     elapsed: 20,
                     hypercalls: 2,
-                    sends: 0
+                    sends: 0,
+                    allocations: 1
                 }),
                 3
             )
