@@ -125,7 +125,7 @@ fn parse_patch(text: &str) -> Result<(usize, Vec<u8>)> {
     Ok((offset, data.map_err(|_| bad())?))
 }
 
-/// `xenpeer store read|write|ls|rm|perms|wait|conflict PATH ..`
+/// `xenpeer store read|write|ls|rm|perms|wait|conflict|rate PATH ..`
 pub(crate) fn store(mut args: Args) -> Result {
     let verb = args.need("the request")?;
     let limit = limit(&mut args)?;
@@ -167,12 +167,34 @@ pub(crate) fn store(mut args: Args) -> Result {
             args.end()?;
             wait(&mut store, &path, &value, limit)?;
         }
+        "rate" => {
+            let count = args.option("--count")?.unwrap_or(1000);
+            let depth: u32 = args.option("--depth")?.unwrap_or(1);
+            args.end()?;
+            rate(&mut store, &path, count, depth.max(1))?;
+        }
         "conflict" => {
             args.end()?;
             conflict(&mut store, &path)?;
         }
         other => return Err(Failure::new(format!("unknown request {other}"))),
     }
+    Ok(())
+}
+
+/// Passes of which the fastest counts.
+const PASSES: u32 = 5;
+
+/// Prints in how many nanoseconds of dom0's monotonic clock `count` reads are answered.
+fn rate(store: &mut Store, path: &str, count: u32, depth: u32) -> Result {
+    let mut fastest = Duration::MAX;
+    for _ in 0..PASSES {
+        let start = Instant::now();
+        store.read_many(path, count, depth)?;
+        fastest = fastest.min(start.elapsed());
+    }
+    let ns = fastest.as_nanos();
+    println!("{{\"count\":{count},\"depth\":{depth},\"ns\":{ns}}}");
     Ok(())
 }
 

@@ -173,6 +173,60 @@ impl<S: Bounded> Store<S> {
         self.call(Op::Read, transaction, &[path.as_bytes(), b"\0"])
     }
 
+    /// Reads a value `count` times with up to `depth` requests on their way: what is missing to that many is sent in one write
+    /// once half of them have been answered.
+    pub(crate) fn read_many(&mut self, path: &str, count: u32, depth: u32) -> Answer<()> {
+        let broken = |e: std::io::Error| Refused::Broken(format!("xenstored's socket: {e}"));
+        self.stream.bound(Some(REPLY_LIMIT)).map_err(broken)?;
+        let payload = [path.as_bytes(), b"\0"].concat();
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let first = self.next;
+        let (mut sent, mut answered) = (0, 0);
+        let mut inbox = Vec::new();
+        let mut room = vec![0; 1 << 16];
+        while answered < count {
+            if sent - answered <= depth / 2 {
+                let more = (depth - (sent - answered)).min(count - sent);
+                let mut batch = Vec::new();
+                for number in sent..sent + more {
+                    let id = first.wrapping_add(number);
+                    for word in [Op::Read as u32, id, 0, len] {
+                        batch.extend(word.to_le_bytes());
+                    }
+                    batch.extend(&payload);
+                }
+                self.stream.write_all(&batch).map_err(broken)?;
+                sent += more;
+            }
+            match self.stream.read(&mut room).map_err(broken)? {
+                0 => return Err(Refused::Broken("xenstored closed the connection".into())),
+                n => inbox.extend(&room[..n]),
+            }
+            let mut at = 0;
+            while let Some(header) = inbox.get(at..at + 16) {
+                let (words, _) = header.as_chunks::<4>();
+                let [kind, id, _, len] = std::array::from_fn(|n| u32::from_le_bytes(words[n]));
+                if len > MAX_PAYLOAD {
+                    return Err(Refused::Broken(format!("a message of {len} bytes")));
+                }
+                let end = at + 16 + len as usize;
+                if inbox.len() < end {
+                    break;
+                }
+                if kind != Op::Read as u32 || id != first.wrapping_add(answered) {
+                    return Err(Refused::Broken(format!(
+                        "an answer of type {kind} to request {id}"
+                    )));
+                }
+                answered += 1;
+                at = end;
+            }
+            inbox.drain(..at);
+        }
+        self.next = first.wrapping_add(count).max(1);
+        Ok(())
+    }
+
     /// Writes a value, making the parents.
     pub(crate) fn write(&mut self, transaction: u32, path: &str, value: &[u8]) -> Answer<()> {
         self.call(Op::Write, transaction, &[path.as_bytes(), b"\0", value])
@@ -344,6 +398,34 @@ mod tests {
                 token: "tok".into()
             })
         );
+    }
+
+    #[test]
+    fn many_reads_keep_their_window_and_count_every_answer() {
+        let (near, mut far) = UnixStream::pair().expect("pair");
+        let daemon = thread::spawn(move || {
+            let mut seen = Vec::new();
+            for id in 1..=10 {
+                let mut request = [0; 16 + 3];
+                far.read_exact(&mut request).expect("request");
+                seen.push(request[4]);
+                far.write_all(&message(2, id, b"value")).expect("answer");
+            }
+            seen
+        });
+        let mut store = Store::over(near);
+        assert_eq!(store.read_many("/a", 10, 4), Ok(()));
+        assert_eq!(daemon.join().expect("daemon"), (1..=10).collect::<Vec<_>>());
+        assert_eq!(store.next, 11);
+    }
+
+    #[test]
+    fn many_reads_do_not_take_a_refusal_for_an_answer() {
+        let (near, mut far) = UnixStream::pair().expect("pair");
+        far.write_all(&message(ERROR, 1, b"ENOENT\0"))
+            .expect("answer");
+        let answer = Store::over(near).read_many("/a", 1, 1);
+        assert!(matches!(answer, Err(Refused::Broken(_))), "{answer:?}");
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub(crate) fn rig_registry() -> Result<String> {
         "tools/xensample/xensample.inf",
         "tools/xenprobe/xenprobe.inf",
         "tools/cdriver/cchild/cchild.inf",
+        "tools/xenbench/xenbench.inf",
     ] {
         let path = util::root().join(child);
         packages.push(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
@@ -230,7 +231,7 @@ mod tests {
     fn the_rig_gets_the_package_and_the_children() {
         let registry = rig_registry().unwrap();
         assert!(registry.contains(
-            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|CCHILD\n"
+            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|CCHILD|BENCH\n"
         ));
         assert!(registry.contains("\tUpperFilters\tmulti_sz\tXENFILT\n"));
     }

@@ -3,6 +3,7 @@
 //!
 //! A suite is a file here with a function that measures and returns [`results::Results`], and a line in [`Suite`].
 
+pub(crate) mod bus;
 mod kexec;
 mod results;
 
@@ -25,6 +26,8 @@ pub(crate) struct Args {
 enum Suite {
     /// The executor's core beside other executors on this machine, and its instructions on Xen in the rig
     Kexec,
+    /// The bus services on Xen in the rig: instructions, hypercalls, event sends, pool blocks, and rates beside dom0's client
+    Bus,
 }
 
 /// Measures the suites asked for.
@@ -43,6 +46,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     for suite in suites {
         let (name, results) = match suite {
             Suite::Kexec => ("kexec", kexec::measure()?),
+            Suite::Bus => ("bus", bus::measure()?),
         };
         println!("{}", results.write(name)?.display());
     }

@@ -40,13 +40,15 @@ pub(crate) const IMAGES: [&str; 6] = [
 ];
 
 /// Drivers for tests, which are not part of any package.
-pub(crate) const TEST_IMAGES: [&str; 1] = ["kstorm"];
+pub(crate) const TEST_IMAGES: [&str; 2] = ["kstorm", "xenbench"];
 
 /// Folder of the package that an image is made from.
 fn package_dir(name: &str) -> PathBuf {
     let root = util::root();
     match name {
-        "xensample" | "xenprobe" | "xentest" | "kstorm" => root.join("tools").join(name),
+        "xensample" | "xenprobe" | "xenbench" | "xentest" | "kstorm" => {
+            root.join("tools").join(name)
+        }
         _ => root.join(name),
     }
 }

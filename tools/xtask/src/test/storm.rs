@@ -26,7 +26,7 @@ const PARAMETERS: &str = r"\Registry\Machine\SYSTEM\CurrentControlSet\Services\k
 
 pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
     suite.step("storm: kstorm builds", || {
-        build::images(Flavor::Free, &build::TEST_IMAGES)
+        build::images(Flavor::Free, &["kstorm"])
     });
     suite.step("storm: no wake is lost, plain QEMU", || {
         let lines = in_qemu(kernel, 0, "")?;
@@ -84,7 +84,7 @@ fn in_qemu(kernel: &Path, mode: u32, boot: &str) -> Result<Vec<String>> {
 /// The image can't be built, the rig can't run, or the run is wrong.
 pub(crate) fn instructions() -> Result<(u64, u64)> {
     let kernel = build::test_kernel().context("the test kernel")?;
-    build::images(Flavor::Free, &build::TEST_IMAGES)?;
+    build::images(Flavor::Free, &["kstorm"])?;
     let lines = on_xen(&kernel)?;
     let figures = Figures::of(&lines)?;
     figures.check()?;
