@@ -4,6 +4,7 @@
 //! Host tests and lints, the two builds with their checks, Wine, and the rig. A failed step does not stop the others; the last
 //! line counts.
 
+mod bench;
 mod children;
 mod drivers;
 mod dump;
@@ -157,6 +158,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             storm::steps(&mut suite, &kernel);
             sample::steps(&mut suite, &kernel);
             children::steps(&mut suite, &kernel);
+            bench::steps(&mut suite);
             suspend::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
             dump::steps(&mut suite, &kernel);

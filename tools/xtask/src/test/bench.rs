@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the bus services cost, as far as it can be counted: `cargo xtask bench bus` in short, held to its limits. Never a rate or
+//! a time.
+
+use anyhow::{Result, ensure};
+
+use super::Suite;
+use crate::bench::bus::{PER_READ, Run, SENDS};
+
+/// Instructions of the guest for one store read, as last accepted.
+///
+/// Whoever makes it cheaper lowers this number; whoever has a reason to make it dearer raises it, and says the reason in the commit.
+/// A new compiler or Xen may move it too.
+const READ: f64 = 75_655.0;
+/// How much more it may be.
+const TOLERANCE: f64 = 1.03;
+
+pub(super) fn steps(suite: &mut Suite<'_>) {
+    suite.step("bench: what the bus services cost, counted", || {
+        check(&Run::new(true)?)
+    });
+}
+
+/// Fails when `value` is over `limit`.
+fn at_most(what: &str, value: f64, limit: f64) -> Result<()> {
+    println!("    {what}: {value} of at most {limit}");
+    ensure!(value <= limit, "{what}: {value}, at most {limit} allowed");
+    Ok(())
+}
+
+fn check(run: &Run) -> Result<()> {
+    let read = run.figure("read", 1)?;
+    at_most("event sends of a read", read.sends, PER_READ)?;
+    at_most("hypercalls of a read", read.hypercalls, PER_READ)?;
+    at_most("pool blocks of a read", read.allocations, PER_READ)?;
+    let crowd = run.figure("reads", 64)?;
+    at_most("event sends of a read, 64 awaited", crowd.sends, SENDS)?;
+    at_most(
+        "pool blocks of a read, 64 awaited",
+        crowd.allocations,
+        PER_READ,
+    )?;
+    for (case, what) in [
+        ("event-callback", "pool blocks of an event's callback"),
+        ("event-poll", "pool blocks of an event's wait"),
+    ] {
+        let figure = run.figure(case, 0)?;
+        ensure!(figure.instructions > 0.0, "{case} was not measured");
+        at_most(what, figure.allocations, 0.0)?;
+    }
+    for (case, size) in [("grant", 1), ("watch", 16), ("event-poll-tasks", 16)] {
+        let figure = run.figure(case, size)?;
+        ensure!(figure.instructions > 0.0, "{case} was not measured");
+    }
+    println!(
+        "    instructions of a read: {} ({READ} accepted)",
+        read.instructions
+    );
+    ensure!(
+        read.instructions <= READ * TOLERANCE,
+        "a read takes {} instructions, {READ} are accepted: make it cheaper, or say why not and change READ in \
+         tools/xtask/src/test/bench.rs",
+        read.instructions
+    );
+    Ok(())
+}
