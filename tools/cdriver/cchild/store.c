@@ -179,6 +179,58 @@ static void store_says_when_there_are_too_many_watches(void)
         CHECK_STATUS(XENBUS_STORE(WatchRemove, &store, watches[--added]), STATUS_SUCCESS);
 }
 
+// Each on a node of its own; xenstored's default quota is 128.
+#define MANY 1000
+#define QUOTA 128
+
+struct many {
+    KEVENT event;
+    PXENBUS_STORE_WATCH watch;
+};
+
+// How many were signalled, each within a minute.
+static ULONG signalled(struct many *many, ULONG count)
+{
+    LARGE_INTEGER limit;
+    ULONG fired = 0;
+    limit.QuadPart = MILLISECONDS(60000);
+    while (fired < count
+           && KeWaitForSingleObject(&many[fired].event, Executive, KernelMode, FALSE, &limit) == STATUS_SUCCESS)
+        fired++;
+    return fired;
+}
+
+static void store_keeps_a_thousand_watches(void)
+{
+    char answer[64], path[32];
+    ULONG added = 0, left = 0;
+    struct many *many = ExAllocatePoolWithTag(NonPagedPoolNx, MANY * sizeof *many, TAG);
+    CHECK(many != NULL);
+    if (many == NULL)
+        return;
+    CHECK(ask(answer, sizeof answer, "store quota watches %u", MANY + QUOTA));
+    for (NTSTATUS status = STATUS_SUCCESS; added < MANY && NT_SUCCESS(status); added += NT_SUCCESS(status)) {
+        KeInitializeEvent(&many[added].event, SynchronizationEvent, FALSE);
+        _snprintf(path, sizeof path, "many/child-%04u", added);
+        status = XENBUS_STORE(WatchAdd, &store, (PSTR)"data/cchild", path, &many[added].event, &many[added].watch);
+        CHECK_STATUS(status, STATUS_SUCCESS);
+    }
+    CHECK(added == MANY);
+    // Each for its registration, and each for the node that dom0 makes.
+    CHECK(signalled(many, added) == MANY);
+    CHECK(ask(answer, sizeof answer, "store fill data/cchild/many %u", MANY));
+    CHECK(signalled(many, added) == MANY);
+    for (ULONG i = 0; i < added; i++)
+        CHECK_STATUS(XENBUS_STORE(WatchRemove, &store, many[i].watch), STATUS_SUCCESS);
+    // Removed means silent.
+    CHECK(ask(answer, sizeof answer, "store rm data/cchild/many"));
+    for (ULONG i = 0; i < added; i++)
+        left += KeReadStateEvent(&many[i].event) != 0;
+    CHECK(left == 0);
+    CHECK(ask(answer, sizeof answer, "store quota watches %u", QUOTA));
+    ExFreePoolWithTag(many, TAG);
+}
+
 static void store_counts_with_dom0_and_loses_nothing(void)
 {
     char answer[64];
@@ -236,6 +288,7 @@ void store_tests(void)
     RUN(store_transactions_commit_abort_and_conflict);
     RUN(store_sets_permissions);
     RUN(store_says_when_there_are_too_many_watches);
+    RUN(store_keeps_a_thousand_watches);
     RUN(store_counts_with_dom0_and_loses_nothing);
     XENBUS_STORE(Release, &store);
 }

@@ -21,6 +21,7 @@ const INIT: &str = include_str!("init.sh");
 const XEN_TOOLS: &[&str] = &[
     "xl",
     "xenstored",
+    "xenstore-control",
     "xen-init-dom0",
     "xenconsoled",
     "xenconsole",

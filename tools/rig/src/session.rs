@@ -467,6 +467,16 @@ impl Rig {
         Ok(())
     }
 
+    /// Sets one of xenstored's quotas, such as `watches`, for all domains from now on: what is there stays. `xenstore-control quota`
+    /// in dom0 lists them.
+    ///
+    /// # Errors
+    /// xenstored has no such quota.
+    pub fn store_quota(&self, what: &str, value: u32) -> Result {
+        self.dom0_ok(&format!("xenstore-control quota set {what} {value}"))
+            .map(drop)
+    }
+
     /// Kills xenstored: no request will be answered any more, and `xl` is of no use in this run.
     ///
     /// # Errors

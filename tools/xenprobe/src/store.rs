@@ -2,10 +2,12 @@
 //! The store, through [`xenbus_interface::client::Store`].
 
 use kexec::Status;
+use kexec::nt::Vec;
 
 use xenbus_interface::store::{self, Permission};
 
 use crate::probe::{Outcome, Probe, Why, ensure, run, text};
+use crate::run::TAG;
 
 pub(crate) async fn tests(probe: &Probe) {
     run!(probe, store_reads_what_it_wrote);
@@ -13,6 +15,7 @@ pub(crate) async fn tests(probe: &Probe) {
     run!(probe, store_sees_what_dom0_writes);
     run!(probe, store_lists_directories_of_any_length);
     run!(probe, store_permissions_are_read_back);
+    run!(probe, store_keeps_a_thousand_watches);
     run!(probe, store_counts_with_dom0_and_loses_nothing);
 }
 
@@ -91,6 +94,36 @@ async fn store_permissions_are_read_back(probe: &Probe) -> Outcome {
         "STATUS_INVALID_PARAMETER"
     );
     probe.store.remove("data/probe/store").await?;
+    Ok(())
+}
+
+/// Watches, each on a node of its own.
+const MANY: u32 = 1000;
+/// xenstored's default.
+const QUOTA: u32 = 128;
+
+async fn store_keeps_a_thousand_watches(probe: &Probe) -> Outcome {
+    let question = text(format_args!("store quota watches {}", MANY + QUOTA));
+    probe.ask(question?).await?;
+    let mut watches = Vec::new(TAG);
+    for child in 0..MANY {
+        let path = text(format_args!("data/probe/many/child-{child:04}"))?;
+        watches.try_push(probe.store.watch(&path)?)?;
+    }
+    // Each for its registration, and each for the node that dom0 makes.
+    for watch in &watches {
+        watch.changed().await?;
+    }
+    let question = text(format_args!("store fill data/probe/many {MANY}"));
+    probe.ask(question?).await?;
+    for watch in &watches {
+        watch.changed().await?;
+    }
+    drop(watches);
+    let question = text(format_args!("store rm data/probe/many"));
+    probe.ask(question?).await?;
+    let question = text(format_args!("store quota watches {QUOTA}"));
+    probe.ask(question?).await?;
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 //!
 //! `store read PATH`, `store write PATH VALUE`, `store rm PATH`; `store fill PATH N` makes a node of the guest's with N children,
 //! more than a guest may; `store owner PATH` tells the first permission; `store count PATH N` adds one N times, each time in a
-//! transaction, in a thread, which `store join` waits for and tells how often it met a conflict.
+//! transaction, in a thread, which `store join` waits for and tells how often it met a conflict; `store quota NAME N` sets one of
+//! xenstored's quotas, for all domains (`xenstore-control quota` lists them).
+
+use std::process::Command;
 
 use super::{Probe, broken};
 use crate::args::Args;
@@ -20,12 +23,18 @@ pub(super) fn serve(probe: &mut Probe, mut args: Args) -> Result<String> {
         let conflicts = joined.map_err(|_| Failure::new("the counter panicked"))??;
         return Ok(conflicts.to_string());
     }
-    let path = format!("{}/{}", probe.base, args.need("a path")?);
     let number = |args: &mut Args| {
         let word = args.need("a number")?;
         word.parse::<u32>()
             .map_err(|_| Failure::new(format!("bad number {word}")))
     };
+    if verb == "quota" {
+        let name = args.need("a name")?;
+        let value = number(&mut args)?;
+        args.end()?;
+        return quota(&name, value);
+    }
+    let path = format!("{}/{}", probe.base, args.need("a path")?);
     let answer = match verb.as_str() {
         "read" => {
             let value = probe.store.read(0, &path).map_err(broken)?;
@@ -67,6 +76,17 @@ pub(super) fn serve(probe: &mut Probe, mut args: Args) -> Result<String> {
     };
     args.end()?;
     Ok(answer)
+}
+
+fn quota(name: &str, value: u32) -> Result<String> {
+    let done = Command::new("xenstore-control")
+        .args(["quota", "set", name, &value.to_string()])
+        .output()
+        .map_err(|e| Failure::new(format!("xenstore-control: {e}")))?;
+    if !done.status.success() {
+        return Err(Failure::new(format!("xenstored has no quota {name}")));
+    }
+    Ok(String::new())
 }
 
 /// Adds one to a node, `times` times; how many commits met a conflict.

@@ -30,7 +30,7 @@ const CHILDREN: [Child; 2] = [
     Child {
         name: "cchild",
         class: "cchild",
-        tests: 43,
+        tests: 44,
         bugcheck: 0xC0DE_0001,
         said: &[
             "cchild: numbers -5 4000000000 10 abcd ABCD -6000000000 123456789abcdef z%",
@@ -43,7 +43,7 @@ const CHILDREN: [Child; 2] = [
     Child {
         name: "xenprobe",
         class: "probe",
-        tests: 18,
+        tests: 19,
         // A panic's.
         bugcheck: 0xDEAD_4B58,
         said: &["xenprobe: dumped 1", "xenprobe: dumped 2"],
