@@ -320,6 +320,31 @@ fn a_killed_daemon_fails_requests_after_the_policy_time_and_the_stop_does_not_ha
 }
 
 #[test]
+fn an_event_that_is_lost_after_an_idle_time_is_made_up_for_within_a_second_too() {
+    let mut machine = machine();
+    machine.session.auto_clock();
+    let policy = Policy {
+        idle: Duration::from_secs(3600),
+        ..Policy::default()
+    };
+    machine
+        .run(policy, |machine, connection| {
+            let client = connection.client();
+            let mut watch = block_on(Passive::assert(), client.watch(path("name")))??;
+            block_on(Passive::assert(), watch.changed())??;
+            // The tick is armed for an hour by now.
+            machine.daemon.lock().expect("fine").dead = true;
+            let begin = Instant::now();
+            let late = block_on(Passive::assert(), client.read(None, path("name")))?;
+            assert_eq!(late.err(), Some(crate::status::IO_TIMEOUT));
+            assert!(begin.elapsed() < Duration::from_secs(40), "not in time");
+            machine.daemon.lock().expect("fine").dead = false;
+            Ok(())
+        })
+        .expect("served");
+}
+
+#[test]
 fn any_allocation_may_fail_from_start_to_stop_and_nothing_is_left() {
     let mut failures = 0;
     for n in 0.. {

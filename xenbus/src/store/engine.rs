@@ -204,7 +204,10 @@ impl<P: Port> Engine<P> {
             || !self.shared.queue.is_empty()
             || self.shared.stopping()
             || matches!(self.connection, Connection::Reconnecting { .. });
-        Turn::Wait(busy.then(|| self.next_look(now)))
+        if busy {
+            return Turn::Wait(Some(self.next_look(now)));
+        }
+        Turn::Wait((self.shared.watches.live() > 0).then_some(self.policy.idle))
     }
 
     /// How long the clock can be left alone: until the next repeated event or time-out.

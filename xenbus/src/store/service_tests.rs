@@ -333,6 +333,23 @@ fn a_domain_that_is_introduced_anew_goes_on_with_its_watches() {
 }
 
 #[test]
+fn an_idle_connection_with_a_watch_finds_out_about_an_introduction_by_itself() {
+    let mut rig = rig();
+    let client = rig.client.clone();
+    assert_eq!(rig.turn(), Turn::Wait(None), "nothing to find out for");
+    let mut watch = rig.run(client.watch(path("name"))).expect("registered");
+    rig.run(watch.changed()).expect("first");
+    let idle = Policy::default().idle;
+    assert_eq!(rig.turn(), Turn::Wait(Some(idle)));
+    introduce(&mut rig);
+    // Nobody asks for anything.
+    rig.pass(idle);
+    rig.settle();
+    assert_eq!(rig.daemon.watch_count(), 1);
+    rig.run(watch.changed()).expect("anything may have changed");
+}
+
+#[test]
 fn a_connection_that_is_down_comes_back_when_the_domain_is_introduced() {
     let mut rig = rig();
     let client = rig.client.clone();

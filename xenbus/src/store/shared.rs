@@ -24,6 +24,9 @@ pub struct Policy {
     pub warn_after: Duration,
     /// With a request in flight and nothing heard for this long, one event is sent again.
     pub fallback: Duration,
+    /// With nothing in flight but a watch registered, the ring is looked at this often: nobody tells when the domain is introduced
+    /// to another daemon.
+    pub idle: Duration,
     /// How long a stop waits for requests in flight.
     pub drain: Duration,
     /// How long a reconnection may take.
@@ -38,6 +41,7 @@ impl Default for Policy {
             timeout: Some(Duration::from_secs(30)),
             warn_after: Duration::from_secs(5),
             fallback: Duration::from_secs(1),
+            idle: Duration::from_secs(5),
             drain: Duration::from_secs(2),
             reconnect: Duration::from_secs(5),
             window: super::engine::WINDOW,

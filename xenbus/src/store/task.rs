@@ -23,15 +23,19 @@ pub async fn run<P: Port>(
     mut engine: Box<Engine<P>>,
 ) {
     let mut tick = pin!(None::<Sleep<'_>>);
+    let mut due = Instant::NEVER;
     loop {
-        match engine.turn(Instant::now()) {
+        let now = Instant::now();
+        match engine.turn(now) {
             Turn::Stopped => return,
             Turn::Again => Yield::default().await,
             Turn::Wait(limit) => {
+                // Earlier only when an idle connection gets busy.
                 if let Some(limit) = limit
-                    && tick.is_none()
+                    && (tick.is_none() || now + limit < due)
                 {
                     tick.set(Some(executor.sleep(limit)));
+                    due = now + limit;
                 }
                 poll_fn(|cx| wake(cx, &shared, engine.port_mut(), tick.as_mut())).await;
             }
