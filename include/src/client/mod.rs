@@ -35,10 +35,12 @@
 //! Everything here runs at `<= DISPATCH_LEVEL` unless it says otherwise; futures and guards must be
 //! dropped without a lock held that a callback of the bus could want.
 
+mod cache;
 mod console;
 mod debug;
 mod evtchn;
 mod gnttab;
+mod range_set;
 mod shared_info;
 mod store;
 mod suspend;
@@ -47,10 +49,12 @@ mod tests;
 mod unplug;
 mod value;
 
+pub use cache::{Cache as ObjectCache, Caches, Object};
 pub use console::{Changes, Console};
 pub use debug::{Callback, Debug, Dump, Printer};
 pub use evtchn::{Channel, Evtchn};
 pub use gnttab::{Cache as GrantCache, Foreign, Gnttab, Grant, RETRY};
+pub use range_set::{RangeSet, RangeSets, Taken};
 pub use shared_info::{SharedInfo, Time};
 pub use store::{Store, Transaction, Watch};
 pub use suspend::{Resumes, Suspend};

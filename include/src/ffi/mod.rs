@@ -5,11 +5,13 @@
     reason = "calls of foreign functions, callbacks with contexts"
 )]
 
+pub(crate) mod cache;
 pub(crate) mod console;
 pub(crate) mod debug;
 pub(crate) mod evtchn;
 pub(crate) mod gnttab;
 pub(crate) mod query;
+pub(crate) mod range_set;
 pub(crate) mod reference;
 pub(crate) mod request;
 pub(crate) mod shared_info;

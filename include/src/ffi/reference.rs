@@ -31,9 +31,11 @@ macro_rules! counted {
 }
 
 counted!(
+    crate::cache::CacheV2,
     crate::console::ConsoleV1,
     crate::debug::DebugV1,
     crate::gnttab::GnttabV4,
+    crate::range_set::RangeSetV1,
     crate::unplug::UnplugV3,
 );
 

@@ -104,6 +104,26 @@ impl<T: ?Sized> SpinLock<T> {
         }
     }
 
+    /// Takes the lock for a caller that lets go of it in another call, such as a pair of callbacks.
+    ///
+    /// # IRQL
+    /// DISPATCH_LEVEL: there is no level to restore.
+    pub fn hold(&self) {
+        core::mem::forget(self.lock());
+    }
+
+    /// Lets go of the lock that [`Self::hold`] took.
+    ///
+    /// # IRQL
+    /// DISPATCH_LEVEL.
+    ///
+    /// # Safety
+    /// [`Self::hold`] was called on this processor, and this was not called since.
+    pub unsafe fn let_go(&self) {
+        // SAFETY: held, by the contract, since DISPATCH_LEVEL.
+        unsafe { self.word.release(crate::irql::DISPATCH_LEVEL) };
+    }
+
     /// The value, when it cannot be locked by anyone else.
     ///
     /// # IRQL

@@ -3,9 +3,11 @@
 #![expect(unsafe_code, reason = "plays the bus driver behind its C tables")]
 
 mod bus;
+mod cache;
 mod events;
 mod evtchn;
 mod gnttab;
+mod range_set;
 mod services;
 mod store;
 mod suspend;
