@@ -39,6 +39,7 @@ mod cache;
 mod console;
 mod debug;
 mod evtchn;
+pub mod frontend;
 mod gnttab;
 mod range_set;
 mod shared_info;

@@ -65,6 +65,11 @@ impl Store {
         Ok(Self { bus, tag })
     }
 
+    /// The tag of pool blocks that are made for this store's user.
+    pub(super) fn tag(&self) -> Tag {
+        self.tag
+    }
+
     /// Reads a node.
     ///
     /// # Errors

@@ -6,11 +6,13 @@ mod bus;
 mod cache;
 mod events;
 mod evtchn;
+mod frontend;
 mod gnttab;
 mod range_set;
 mod services;
 mod store;
 mod suspend;
+mod tree;
 
 use core::future::Future;
 use core::pin::Pin;

@@ -20,8 +20,9 @@ use crate::interface::{Interface, NtStatus};
 use crate::shared_info::SharedInfoV4;
 use crate::suspend::{CALLBACK_LATE, Callback, Function, SuspendV1};
 
+/// The suspend service of a scripted bus.
 #[derive(Default)]
-struct Provider {
+pub(super) struct Provider {
     references: AtomicU32,
     count: AtomicU32,
     refuse: AtomicU32,
@@ -29,7 +30,8 @@ struct Provider {
 }
 
 impl Provider {
-    fn table(&self) -> SuspendV1 {
+    /// Its table. The provider must outlive what is made from it.
+    pub(super) fn table(&self) -> SuspendV1 {
         SuspendV1 {
             interface: Interface::of::<SuspendV1>(ptr::from_ref(self).cast_mut().cast()),
             acquire,
@@ -50,7 +52,8 @@ impl Provider {
         unsafe { &*context.cast::<Self>() }
     }
 
-    fn resume(&self) {
+    /// A suspend was survived.
+    pub(super) fn resume(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
         let callbacks = self.callbacks.lock().expect("lock").clone();
         for (_, function, argument) in callbacks {
