@@ -26,6 +26,8 @@ pub use host::{EventPage, Hypervisor, Machine, SharedInfo, VcpuInfo};
 pub use service::{Config, Evtchn};
 
 #[cfg(test)]
+mod edge_tests;
+#[cfg(test)]
 mod suspend_tests;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use kexec::nt::{Arc, Vec};
 use kexec::{Result, Status};
 
 use super::abi::{Abi, PollState, TAG, reset};
-use super::host::{Hypervisor, Machine};
+use super::host::{Hypervisor, Machine, VcpuInfo};
 use super::slots::{NONE, Slot, Slots};
 
 /// `HVM_PARAM_CALLBACK_IRQ`.
@@ -48,6 +48,8 @@ impl Default for Config {
 pub struct Cpu {
     /// A poll is going on.
     polling: AtomicBool,
+    /// An upcall was taken that the poll going on has to look after.
+    again: AtomicBool,
     /// Has a vector of its own.
     upcall: AtomicBool,
     /// Local events: a stack of slots, plus one.
@@ -58,6 +60,20 @@ pub struct Cpu {
     pub events: AtomicU64,
     /// Times the bound was reached.
     pub deferred: AtomicU64,
+}
+
+impl Cpu {
+    /// Takes the upcall that is due, the hypervisor's or one left by an interrupt; whether there was one.
+    fn take_upcall(&self, vcpu: &VcpuInfo) -> bool {
+        let left = self.again.swap(false, Ordering::SeqCst);
+        let due = vcpu.upcall_pending.swap(0, Ordering::SeqCst) != 0;
+        left || due
+    }
+
+    /// Whether an upcall is due.
+    fn has_upcall(&self, vcpu: &VcpuInfo) -> bool {
+        self.again.load(Ordering::SeqCst) || vcpu.upcall_pending.load(Ordering::SeqCst) != 0
+    }
 }
 
 /// The service; see the module.
@@ -250,12 +266,21 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
         let mut ours = false;
         let mut budget = BUDGET;
         loop {
-            // The other interrupt of this processor is polling: it looks again before it leaves.
             if state.polling.swap(true, Ordering::SeqCst) {
-                return ours;
+                // The other interrupt of this processor is polling, and looks again before it leaves. The upcall is taken here:
+                // a level-triggered line would interrupt for ever, and nobody would ever leave.
+                if vcpu.upcall_pending.swap(0, Ordering::SeqCst) == 0 {
+                    return ours;
+                }
+                ours = true;
+                state.again.store(true, Ordering::SeqCst);
+                if state.polling.load(Ordering::SeqCst) {
+                    return ours;
+                }
+                continue;
             }
             let mut more = false;
-            while !more && vcpu.upcall_pending.swap(0, Ordering::SeqCst) != 0 {
+            while !more && state.take_upcall(vcpu) {
                 ours = true;
                 state.upcalls.fetch_add(1, Ordering::Relaxed);
                 more = self.poll(cpu, state, &mut budget);
@@ -268,7 +293,7 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
                 self.host.queue_dpc(cpu);
                 return ours;
             }
-            if vcpu.upcall_pending.load(Ordering::SeqCst) == 0 {
+            if !state.has_upcall(vcpu) {
                 return ours;
             }
         }
@@ -322,12 +347,12 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
             state.polling.store(false, Ordering::SeqCst);
             return false;
         };
-        vcpu.upcall_pending.store(0, Ordering::SeqCst);
+        state.take_upcall(vcpu);
         let mut budget = BUDGET;
         let more = self.poll(cpu, state, &mut budget);
         state.polling.store(false, Ordering::SeqCst);
         // An upcall that found us polling left its work to us.
-        more || vcpu.upcall_pending.load(Ordering::SeqCst) != 0
+        more || state.has_upcall(vcpu)
     }
 
     fn poll(&self, cpu: u32, state: &Cpu, budget: &mut usize) -> bool {

@@ -5,6 +5,8 @@
 //! on which vCPU, which calls fail. Interrupts are not delivered by themselves: [`FakeXen::run`] does
 //! it, on the test's thread, so that every interleaving is the test's choice.
 
+mod machine;
+
 use core::array::from_fn;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,7 +15,7 @@ use std::vec::Vec;
 
 use kexec::{Result, Status};
 
-use crate::evtchn::host::{EventPage, Hypervisor, Machine, SharedInfo, VcpuInfo, WORDS};
+use crate::evtchn::host::{EventPage, Hypervisor, SharedInfo, VcpuInfo, WORDS};
 
 const PENDING: u32 = 1 << 31;
 const MASKED: u32 = 1 << 30;
@@ -106,10 +108,21 @@ pub struct State {
     pub fifo_limit: Option<usize>,
     /// Every hypercall by name, in order.
     pub calls: Vec<&'static str>,
+    /// The IRQL of each.
+    pub levels: Vec<u8>,
+}
+
+impl State {
+    fn call(&mut self, name: &'static str) {
+        self.calls.push(name);
+        self.levels.push(kexec::irql::current());
+    }
 }
 
 /// What a test does when a parameter is set: index and value.
 pub type ParamHook = std::boxed::Box<dyn FnMut(u32, u64) + Send>;
+/// What a test does in a service routine.
+pub type CallHook = std::boxed::Box<dyn FnMut() + Send>;
 
 /// The machine and its hypervisor.
 pub struct FakeXen {
@@ -119,6 +132,8 @@ pub struct FakeXen {
     current: AtomicU32,
     /// Called by `set_param`, before anything else.
     pub on_param: Mutex<Option<ParamHook>>,
+    /// Called once, by the next service routine.
+    pub on_call: Mutex<Option<CallHook>>,
     /// One for each processor: held while its interrupt is being served.
     interrupt_locks: Vec<Mutex<()>>,
 }
@@ -143,6 +158,7 @@ impl FakeXen {
             state: Mutex::new(state),
             current: AtomicU32::new(0),
             on_param: Mutex::new(None),
+            on_call: Mutex::new(None),
         })
     }
 
@@ -379,7 +395,7 @@ impl FakeXen {
 impl Hypervisor for Arc<FakeXen> {
     fn alloc_unbound(&self, remote_domain: u16) -> Result<u32> {
         let mut state = self.state();
-        state.calls.push("alloc_unbound");
+        state.call("alloc_unbound");
         Ok(FakeXen::new_port(
             &mut state,
             PortKind::Unbound(remote_domain),
@@ -388,7 +404,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn bind_interdomain(&self, remote_domain: u16, remote_port: u32) -> Result<u32> {
         let mut state = self.state();
-        state.calls.push("bind_interdomain");
+        state.call("bind_interdomain");
         let kind = PortKind::InterDomain(remote_domain, remote_port);
         let port = FakeXen::new_port(&mut state, kind, 0);
         // A new inter-domain port is made pending at once.
@@ -397,7 +413,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn bind_virq(&self, virq: u32, vcpu: u32) -> Result<u32> {
         let mut state = self.state();
-        state.calls.push("bind_virq");
+        state.call("bind_virq");
         let kind = PortKind::Virq(virq);
         if state
             .ports
@@ -410,7 +426,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn bind_vcpu(&self, port: u32, vcpu: u32) -> Result {
         let mut state = self.state();
-        state.calls.push("bind_vcpu");
+        state.call("bind_vcpu");
         match state.ports.get_mut(&port) {
             Some(Port {
                 kind: PortKind::Virq(_),
@@ -425,7 +441,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn close(&self, port: u32) -> Result {
         let mut state = self.state();
-        state.calls.push("close");
+        state.call("close");
         state.closed.push(port);
         state
             .ports
@@ -439,7 +455,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn unmask(&self, port: u32) -> Result {
         let mut state = self.state();
-        state.calls.push("unmask");
+        state.call("unmask");
         let vcpu = state
             .ports
             .get(&port)
@@ -472,7 +488,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn reset(&self) -> Result {
         let mut state = self.state();
-        state.calls.push("reset");
+        state.call("reset");
         if !self.options.reset {
             return Err(Status::DEVICE_BUSY);
         }
@@ -491,7 +507,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn init_control(&self, gfn: u64, vcpu: u32) -> Result {
         let mut state = self.state();
-        state.calls.push("init_control");
+        state.call("init_control");
         let limit = state.fifo_limit.unwrap_or(self.options.fifo_cpus as usize);
         if state.control.len() >= limit {
             return Err(Status::NOT_IMPLEMENTED);
@@ -504,7 +520,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn expand_array(&self, gfn: u64) -> Result {
         let mut state = self.state();
-        state.calls.push("expand_array");
+        state.call("expand_array");
         if !self.options.expand {
             return Err(Status::INSUFFICIENT_RESOURCES);
         }
@@ -514,7 +530,7 @@ impl Hypervisor for Arc<FakeXen> {
     }
     fn set_upcall_vector(&self, vcpu: u32, vector: u8) -> Result {
         let mut state = self.state();
-        state.calls.push("set_upcall_vector");
+        state.call("set_upcall_vector");
         if !self.options.vectors {
             return Err(Status::NOT_IMPLEMENTED);
         }
@@ -560,45 +576,5 @@ impl Hypervisor for Arc<FakeXen> {
             .vcpu
             .get(cpu as usize)
             .filter(|_| cpu < self.options.cpus)
-    }
-}
-
-impl Machine for Arc<FakeXen> {
-    type Page = FakePage;
-
-    fn max_cpus(&self) -> u32 {
-        // One that is not there yet.
-        self.options.cpus + 1
-    }
-    fn current_cpu(&self) -> u32 {
-        self.current.load(Ordering::SeqCst)
-    }
-    fn alloc_page(&self) -> Result<FakePage> {
-        let mut state = self.state();
-        let page = FakePage {
-            gfn: 0x1000 + state.pages.len() as u64,
-            words: Arc::new(from_fn(|_| AtomicU32::new(0))),
-        };
-        state.pages.push(page.clone());
-        Ok(page)
-    }
-    fn vector(&self, cpu: u32) -> Option<u8> {
-        (cpu < self.options.cpus).then(|| 0x60 + cpu as u8)
-    }
-    fn line(&self) -> Option<u32> {
-        self.options.line
-    }
-    fn with_interrupt_lock(&self, cpu: u32, f: &mut dyn FnMut()) {
-        self.serve(cpu, f);
-    }
-    fn queue_dpc(&self, cpu: u32) {
-        let mut state = self.state();
-        if !state.dpcs.contains(&cpu) {
-            state.dpcs.push_back(cpu);
-        }
-    }
-    fn call(&self, routine: usize, context: usize) -> bool {
-        self.state().called.push((routine, context));
-        true
     }
 }
