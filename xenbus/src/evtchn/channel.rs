@@ -10,6 +10,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
+use kexec::irql::{self, Raised};
 use kexec::nt::Arc;
 use kexec::{Result, Status};
 
@@ -72,14 +73,15 @@ impl<H: Hypervisor + Machine> Channel<H> {
     /// Opens a channel, masked. With `auto_mask` each delivery masks it again.
     ///
     /// # Errors
-    /// `NOT_SUPPORTED` for a processor without an upcall; `INVALID_PARAMETER`; `NO_MEMORY`; the
-    /// hypercall's.
+    /// `NOT_SUPPORTED` for a processor without an upcall; `INVALID_PARAMETER`; `DUPLICATE_OBJECTID` for
+    /// a fixed port that has a channel; `NO_MEMORY`; the hypercall's.
     pub fn open(
         service: &Arc<Evtchn<H>>,
         kind: Kind,
         target: Target,
         auto_mask: bool,
     ) -> Result<Self> {
+        let _raised = bar_suspend();
         let host = service.host();
         let epoch = service.epoch();
         let cpu = match kind {
@@ -92,10 +94,14 @@ impl<H: Hypervisor + Machine> Channel<H> {
             return Err(Status::INTERNAL_ERROR);
         };
         let opened = bind(host, kind).and_then(|port| {
+            // Mapped first: a port that has a channel already is not touched.
             service
-                .abi
-                .enable(host, port)
-                .and_then(|()| service.slots.map(port, number))
+                .slots
+                .map(port, number)
+                .and_then(|()| {
+                    let enabled = service.abi.enable(host, port);
+                    enabled.inspect_err(|_| service.slots.unmap(port))
+                })
                 .inspect_err(|_| unbind(host, kind, port))
                 .map(|()| port)
         });
@@ -187,6 +193,7 @@ impl<H: Hypervisor + Machine> Channel<H> {
         if !self.service.is_target(cpu) {
             return Err(Status::NOT_SUPPORTED);
         }
+        let _raised = bar_suspend();
         let Some(slot) = self.live_slot() else {
             return Ok(());
         };
@@ -299,6 +306,7 @@ impl<H: Hypervisor + Machine> Drop for Channel<H> {
         let Some(slot) = service.slots.get(self.number) else {
             return;
         };
+        let _raised = bar_suspend();
         let live = self.epoch == service.epoch();
         let port = slot.port.load(Ordering::Relaxed);
         if live {
@@ -321,6 +329,11 @@ impl<H: Hypervisor + Machine> Drop for Channel<H> {
             service.slots.give(self.number);
         }
     }
+}
+
+/// No suspend until it is dropped: processors are captured below DISPATCH_LEVEL only.
+fn bar_suspend() -> Option<Raised> {
+    (irql::current() < irql::DISPATCH_LEVEL).then(Raised::to_dispatch)
 }
 
 fn bind<H: Hypervisor>(host: &H, kind: Kind) -> Result<u32> {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Corners that the rig's guests led to: two interrupts on one processor.
+//! Corners that the rig's guests led to: two interrupts on one processor, two channels on one port.
 use super::channel::Target;
 use super::*;
-use crate::testing::xen::{FakeXen, Options};
+use crate::testing::xen::{FakeXen, Options, PortKind};
 use core::sync::atomic::Ordering;
 use kexec::nt::Arc;
+use kexec::{Status, irql};
 use std::boxed::Box;
 use std::sync::Arc as StdArc;
 use std::sync::atomic::AtomicU32;
@@ -81,4 +82,40 @@ fn a_line_that_interrupts_the_dpc_is_looked_after_by_it() {
     first.trigger();
     xen.run(&service);
     assert_eq!((first.count(), second.count()), (1, 1));
+}
+
+#[test]
+fn a_port_that_has_a_channel_gets_no_second_one_and_is_not_touched() {
+    for fifo in [false, true] {
+        let config = Config { fifo, upcall: true };
+        let (xen, service) = start(Options::default(), config);
+        xen.add_port(900, PortKind::InterDomain(0, 1));
+        let kind = Kind::Fixed { port: 900 };
+        let channel = routine(&service, kind);
+        channel.unmask(false, true);
+        let again = Channel::open(&service, kind, Target::Future, false);
+        assert_eq!(again.err(), Some(Status::DUPLICATE_OBJECTID));
+        assert_eq!(service.channels(), 1);
+        xen.raise(900);
+        xen.run(&service);
+        assert_eq!(channel.count(), 1, "neither masked nor taken away");
+        drop(channel);
+        drop(routine(&service, kind));
+    }
+}
+
+#[test]
+fn channels_are_opened_moved_and_closed_where_no_suspend_can_come_between() {
+    let _session = kexec::nt::sys::fake::boot();
+    let (xen, service) = start(Options::default(), Config::default());
+    let before = xen.state().calls.len();
+    let channel = routine(&service, Kind::Unbound { domain: 0 });
+    channel.bind(1).expect("has a vector");
+    drop(channel);
+    let state = xen.state();
+    let made = ["alloc_unbound", "expand_array", "bind_vcpu", "close"];
+    assert_eq!(state.calls[before..], made);
+    let levels = &state.levels[before..];
+    assert!(levels.iter().all(|&at| at == irql::DISPATCH_LEVEL));
+    assert_eq!(irql::current(), irql::PASSIVE_LEVEL);
 }

@@ -169,7 +169,7 @@ impl Slots {
     /// Maps a port to a slot.
     ///
     /// # Errors
-    /// `INVALID_PARAMETER` for a port beyond any ABI, `NO_MEMORY`.
+    /// `INVALID_PARAMETER` for a port beyond any ABI, `DUPLICATE_OBJECTID` for one that has a slot, `NO_MEMORY`.
     pub fn map(&self, port: u32, slot: u32) -> Result {
         let number = place(port as usize, FIRST_PORTS).0;
         let page = self.ports.get(number).ok_or(Status::INVALID_PARAMETER)?;
@@ -179,7 +179,9 @@ impl Slots {
             fill(page, FIRST_PORTS << number, |_| AtomicU32::new(0))?;
         }
         let entry = self.port_entry(port).ok_or(Status::INTERNAL_ERROR)?;
-        entry.store(slot + 1, Ordering::Release);
+        entry
+            .compare_exchange(0, slot + 1, Ordering::Release, Ordering::Relaxed)
+            .map_err(|_| Status::DUPLICATE_OBJECTID)?;
         Ok(())
     }
 
