@@ -92,6 +92,7 @@ impl Link {
 struct Connected {
     cpu: u32,
     vector: u8,
+    irql: u8,
     gsi: Option<u32>,
     interrupt: Interrupt,
 }
@@ -139,6 +140,7 @@ impl Wires {
             wires.connected.try_push(Connected {
                 cpu,
                 vector: vector as u8,
+                irql,
                 gsi: line.gsi,
                 interrupt,
             })?;
@@ -176,13 +178,13 @@ impl Wires {
         self.link.interrupts.load(Ordering::Relaxed)
     }
 
-    /// The interrupt whose lock keeps the routine of `cpu` out: its own, or on processor 0 the line.
-    fn of(&self, cpu: u32) -> Option<&Connected> {
-        let own = self
-            .connected
-            .iter()
-            .find(|c| c.cpu == cpu && c.gsi.is_none());
-        own.or_else(|| self.connected.iter().find(|c| c.cpu == cpu))
+    /// The interrupts whose locks keep the routine of `cpu` out, the lower level first: its vector, and on processor 0 the line.
+    fn of(&self, cpu: u32) -> (Option<&Connected>, Option<&Connected>) {
+        let mut own = self.connected.iter().filter(|c| c.cpu == cpu);
+        match (own.next(), own.next()) {
+            (Some(first), Some(second)) if second.irql < first.irql => (Some(second), Some(first)),
+            pair => pair,
+        }
     }
 }
 
@@ -401,14 +403,11 @@ impl Machine for Xen {
     }
 
     fn with_interrupt_lock(&self, cpu: u32, f: &mut dyn FnMut()) {
-        match self.wires.of(cpu) {
-            Some(connected) => {
-                let _guard = connected.interrupt.lock();
-                f();
-            }
-            // No interrupt, so no routine to keep out; callers of this processor are kept apart by its poll flag.
-            None => f(),
-        }
+        // Without an interrupt there is no routine to keep out; callers of this processor are kept apart by its poll flag.
+        let (low, high) = self.wires.of(cpu);
+        let _low = low.map(|connected| connected.interrupt.lock());
+        let _high = high.map(|connected| connected.interrupt.lock());
+        f();
     }
 
     fn queue_dpc(&self, cpu: u32) {
