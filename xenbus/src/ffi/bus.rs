@@ -36,7 +36,7 @@ use super::tables::Child;
 use crate::cache::Caches;
 use crate::enumerate::{self, Children, Policy as ScanPolicy};
 use crate::evtchn::channel::Target;
-use crate::evtchn::{Channel, Config, Evtchn, Hypervisor, Kind};
+use crate::evtchn::{Channel, Config, Evtchn, Hypervisor, Kind, Machine};
 use crate::gnttab::Gnttab;
 use crate::root::Address;
 use crate::shared_info::Polls;
@@ -131,9 +131,11 @@ impl Bus {
             .filter(|&cpu| evtchn.has_upcall(cpu))
             .count();
         info!(
-            "evtchn: {} abi, {vectors} of {} processors have a vector",
+            "evtchn: {} abi, {vectors} of {} processors have a vector, line {}",
             evtchn.abi_name(),
-            kexec::nt::cpu::count()
+            kexec::nt::cpu::count(),
+            // 0: none.
+            evtchn.host().line().unwrap_or(0)
         );
 
         let grants = Grants::try_new()

@@ -244,6 +244,8 @@ pub(super) struct Xen {
     shared: SharedPage,
     /// By processor index.
     vcpus: Vec<Option<u32>>,
+    /// By processor index: event state outside of the shared page. Null: none.
+    registered: Vec<AtomicPtr<VcpuInfo>>,
     wires: Arc<Wires>,
 }
 
@@ -251,17 +253,25 @@ impl Xen {
     /// Maps the shared info page and learns the processors' vCPUs.
     pub(super) fn try_new(wires: Arc<Wires>) -> Result<Self> {
         let mut vcpus = Vec::new(TAG);
+        let mut registered = Vec::new(TAG);
         for index in 0..cpu::max_count() {
             vcpus.try_push(xen::system_processor_vcpu_id(index).ok())?;
+            let state = xen::system_processor_vcpu_info(index).unwrap_or_default();
+            registered.try_push(AtomicPtr::new(state.cast::<VcpuInfo>()))?;
         }
         let shared = SharedPage::map()?;
+        let elsewhere = registered
+            .iter()
+            .filter(|state| !state.load(Ordering::Relaxed).is_null());
         info!(
-            "shared_info: mapped, {} processors",
-            vcpus.iter().flatten().count()
+            "shared_info: mapped, {} processors, {} with event state elsewhere",
+            vcpus.iter().flatten().count(),
+            elsewhere.count()
         );
         Ok(Self {
             shared,
             vcpus,
+            registered,
             wires,
         })
     }
@@ -362,8 +372,15 @@ impl Hypervisor for Xen {
     }
 
     fn vcpu_info(&self, cpu: u32) -> Option<&VcpuInfo> {
-        let vcpu = self.vcpu_id(cpu).ok().filter(|&vcpu| vcpu < LEGACY_VCPUS)?;
-        self.shared.get().vcpu.get(vcpu as usize)
+        let vcpu = self.vcpu_id(cpu).ok()?;
+        let registered = self.registered.get(cpu as usize)?.load(Ordering::Relaxed);
+        // SAFETY: NULL, or 64 bytes of a page that xen.sys keeps for good, aligned to their size; all fields are atomics.
+        let registered = unsafe { registered.as_ref() };
+        // Xen writes to one of the two only.
+        registered.or_else(|| {
+            let legacy = (vcpu < LEGACY_VCPUS).then_some(vcpu as usize)?;
+            self.shared.get().vcpu.get(legacy)
+        })
     }
 }
 
