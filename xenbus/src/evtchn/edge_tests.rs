@@ -85,6 +85,29 @@ fn a_line_that_interrupts_the_dpc_is_looked_after_by_it() {
 }
 
 #[test]
+fn the_highest_priority_is_delivered_first() {
+    let (xen, service) = start(Options::default(), Config::default());
+    let priorities = [15, 7, 0, 9, 0, 1];
+    let channels = priorities.map(|priority| {
+        let target = Target::Routine {
+            routine: 0x10,
+            context: priority,
+        };
+        let channel = Channel::open(&service, Kind::Unbound { domain: 0 }, target, false);
+        let channel = channel.expect("open");
+        channel.unmask(false, true);
+        xen.set_priority(channel.port(), priority);
+        channel
+    });
+    for channel in &channels {
+        xen.raise(channel.port());
+    }
+    xen.run(&service);
+    let called: std::vec::Vec<_> = xen.state().called.iter().map(|call| call.1).collect();
+    assert_eq!(called, [0, 0, 1, 7, 9, 15]);
+}
+
+#[test]
 fn a_port_that_has_a_channel_gets_no_second_one_and_is_not_touched() {
     for fifo in [false, true] {
         let config = Config { fifo, upcall: true };

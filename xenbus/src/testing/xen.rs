@@ -53,6 +53,17 @@ pub enum PortKind {
 struct Port {
     kind: PortKind,
     vcpu: u32,
+    priority: usize,
+}
+
+impl Port {
+    fn new(kind: PortKind, vcpu: u32) -> Self {
+        Self {
+            kind,
+            vcpu,
+            priority: 7,
+        }
+    }
 }
 
 /// What can be made to fail, and what the machine looks like.
@@ -173,7 +184,14 @@ impl FakeXen {
 
     /// Gives the domain a port, as the toolstack does.
     pub fn add_port(&self, port: u32, kind: PortKind) {
-        self.state().ports.insert(port, Port { kind, vcpu: 0 });
+        self.state().ports.insert(port, Port::new(kind, 0));
+    }
+
+    /// Gives a port a priority: 0 highest, 15 lowest.
+    pub fn set_priority(&self, port: u32, priority: usize) {
+        if let Some(port) = self.state().ports.get_mut(&port) {
+            port.priority = priority;
+        }
     }
 
     /// The domain is saved and restored as a new one, which keeps its memory and its toolstack's parameters but nothing that the
@@ -225,7 +243,7 @@ impl FakeXen {
         let old = word.fetch_or(PENDING, Ordering::SeqCst);
         if old & (MASKED | LINKED) == 0 {
             Self::link(state, port, vcpu);
-            self.ready(state, vcpu);
+            self.ready(state, port, vcpu);
         }
     }
 
@@ -237,7 +255,11 @@ impl FakeXen {
         }
     }
 
-    /// Appends to the queue of priority 7.
+    fn priority(state: &State, port: u32) -> usize {
+        state.ports.get(&port).map_or(7, |port| port.priority)
+    }
+
+    /// Appends to the queue of its priority.
     fn link(state: &State, port: u32, vcpu: u32) {
         let Some(word) = Self::word(state, port) else {
             return;
@@ -246,7 +268,7 @@ impl FakeXen {
         let Some(control) = state.control.get(&vcpu) else {
             return;
         };
-        let head = &control.words()[2 + 7];
+        let head = &control.words()[2 + Self::priority(state, port)];
         // Find the tail by walking, as a real hypervisor remembers it.
         let mut tail = head.load(Ordering::SeqCst);
         let linked = |port: u32| {
@@ -270,12 +292,13 @@ impl FakeXen {
         }
     }
 
-    fn ready(&self, state: &mut State, vcpu: u32) {
+    fn ready(&self, state: &mut State, port: u32, vcpu: u32) {
+        let bit = 1 << Self::priority(state, port);
         let Some(control) = state.control.get(&vcpu) else {
             return;
         };
-        let old = control.words()[0].fetch_or(1 << 7, Ordering::SeqCst);
-        if old & (1 << 7) == 0 {
+        let old = control.words()[0].fetch_or(bit, Ordering::SeqCst);
+        if old & bit == 0 {
             self.inject(state, vcpu);
         }
     }
@@ -387,7 +410,7 @@ impl FakeXen {
 
     fn new_port(state: &mut State, kind: PortKind, vcpu: u32) -> u32 {
         let port = (1..).find(|p| !state.ports.contains_key(p)).expect("ports");
-        state.ports.insert(port, Port { kind, vcpu });
+        state.ports.insert(port, Port::new(kind, vcpu));
         port
     }
 }
@@ -476,7 +499,7 @@ impl Hypervisor for Arc<FakeXen> {
         });
         if pending {
             FakeXen::link(&state, port, vcpu);
-            self.ready(&mut state, vcpu);
+            self.ready(&mut state, port, vcpu);
         }
         Ok(())
     }
@@ -496,13 +519,7 @@ impl Hypervisor for Arc<FakeXen> {
         state.control.clear();
         state.array.clear();
         // The next port is another number than before.
-        state.ports.insert(
-            1,
-            Port {
-                kind: PortKind::Virq(99),
-                vcpu: 0,
-            },
-        );
+        state.ports.insert(1, Port::new(PortKind::Virq(99), 0));
         Ok(())
     }
     fn init_control(&self, gfn: u64, vcpu: u32) -> Result {
