@@ -85,13 +85,54 @@ impl Evtchn {
         self.channel(Remote::Virq(index, group, number))
     }
 
+    /// Opens channels whose every delivery masks them again: a peer that sends without a pause interrupts once for each
+    /// [`Channel::unmask`] or [`Channel::try_unmask`]. There is no such virtual interrupt.
+    #[must_use]
+    pub fn masking(&self) -> Masking<'_> {
+        Masking(self)
+    }
+
     fn channel(&self, remote: Remote) -> Result<Channel<'_>> {
         // Without the mask every edge is delivered and counted, so nothing has to be unmasked again.
-        let open = self.0.open(remote, false)?;
+        self.open_with(remote, false)
+    }
+
+    fn open_with(&self, remote: Remote, mask: bool) -> Result<Channel<'_>> {
+        let open = self.0.open(remote, mask)?;
         Ok(Channel {
             open,
             seen: AtomicU32::new(0),
         })
+    }
+}
+
+/// Opens channels that mask themselves: see [`Evtchn::masking`].
+#[derive(Clone, Copy, Debug)]
+pub struct Masking<'a>(&'a Evtchn);
+
+impl<'a> Masking<'a> {
+    /// As [`Evtchn::unbound`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unbound(self, domain: u16) -> Result<Channel<'a>> {
+        self.0.open_with(Remote::Unbound(domain), true)
+    }
+
+    /// As [`Evtchn::inter_domain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inter_domain(self, domain: u16, port: u32) -> Result<Channel<'a>> {
+        self.0.open_with(Remote::Port(domain, port), true)
+    }
+
+    /// As [`Evtchn::fixed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fixed(self, port: u32) -> Result<Channel<'a>> {
+        self.0.open_with(Remote::Fixed(port), true)
     }
 }
 
@@ -113,6 +154,20 @@ impl Channel<'_> {
     /// Lets events through. One that is pending is delivered.
     pub fn unmask(&self) {
         self.open.unmask();
+    }
+
+    /// Lets events through, unless one is pending: then that is the caller's, as if it had been delivered, and the result true.
+    /// It is not counted. A [masking](Evtchn::masking) channel stays masked, so look for work and call again.
+    ///
+    /// True only on the processor that the channel is delivered to; elsewhere a pending event is delivered.
+    #[must_use]
+    pub fn try_unmask(&self) -> bool {
+        self.open.try_unmask()
+    }
+
+    /// Delivers an event of our own soon, masked or not; nobody else hears it.
+    pub fn trigger(&self) {
+        self.open.trigger();
     }
 
     /// Sends an event to the other end.

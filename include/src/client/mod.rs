@@ -53,7 +53,7 @@ mod value;
 pub use cache::{Cache as ObjectCache, Caches, Object};
 pub use console::{Changes, Console};
 pub use debug::{Callback, Debug, Dump, Printer};
-pub use evtchn::{Channel, Evtchn};
+pub use evtchn::{Channel, Evtchn, Masking};
 pub use gnttab::{Cache as GrantCache, Foreign, Gnttab, Grant, RETRY};
 pub use range_set::{RangeSet, RangeSets, Taken};
 pub use shared_info::{SharedInfo, Time};

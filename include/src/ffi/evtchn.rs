@@ -226,6 +226,21 @@ impl Open<'_> {
         unsafe { (events.table.unmask)(events.this(), self.channel.as_ptr(), 0, 1) };
     }
 
+    /// Unmasks unless an event is pending, which is then the caller's: true.
+    pub(crate) fn try_unmask(&self) -> bool {
+        let events = self.events;
+        // SAFETY: a reference is held, the channel is open, the level is at most DISPATCH_LEVEL.
+        let pending = unsafe { (events.table.unmask)(events.this(), self.channel.as_ptr(), 0, 0) };
+        pending != 0
+    }
+
+    /// Delivers a local event.
+    pub(crate) fn trigger(&self) {
+        let events = self.events;
+        // SAFETY: a reference is held, the channel is open, the level is at most DISPATCH_LEVEL.
+        unsafe { (events.table.trigger)(events.this(), self.channel.as_ptr()) };
+    }
+
     /// Binds to a processor by group and number in the group.
     pub(crate) fn bind(&self, group: u16, number: u8) -> Result {
         let events = self.events;

@@ -26,6 +26,7 @@ struct State {
     opened: Vec<Opened>,
     sent: usize,
     unmasked: usize,
+    pending: bool,
     refuse: bool,
     dead: bool,
 }
@@ -66,6 +67,11 @@ impl Events {
 
     pub(super) fn refuse(&self) {
         self.lock().refuse = true;
+    }
+
+    /// The next unmask without force finds an event.
+    pub(super) fn pend(&self) {
+        self.lock().pending = true;
     }
 
     /// Every channel went with a suspend.
@@ -168,10 +174,11 @@ unsafe extern "C" fn unmask(
     in_callback: u8,
     force: u8,
 ) -> u8 {
-    assert_eq!((in_callback, force), (0, 1));
+    assert_eq!(in_callback, 0);
     // SAFETY: called through the table.
-    unsafe { events(this) }.lock().unmasked += 1;
-    0
+    let mut state = unsafe { events(this) }.lock();
+    state.unmasked += 1;
+    u8::from(core::mem::take(&mut state.pending) && force == 0)
 }
 
 unsafe extern "C" fn send(this: *mut Interface, _: *mut Channel) {
@@ -183,7 +190,11 @@ unsafe extern "C" fn send(this: *mut Interface, _: *mut Channel) {
     unsafe { events(this) }.lock().sent += 1;
 }
 
-unsafe extern "C" fn trigger(_: *mut Interface, _: *mut Channel) {}
+unsafe extern "C" fn trigger(this: *mut Interface, channel: *mut Channel) {
+    // SAFETY: called through the table.
+    let entry = unsafe { events(this) }.lock().channels[&(channel as usize)];
+    run(&[entry]);
+}
 
 unsafe extern "C" fn get_count(_: *mut Interface, _: *mut Channel) -> u32 {
     0

@@ -41,6 +41,38 @@ fn channels_are_opened_with_the_published_arguments() {
 }
 
 #[test]
+fn a_masking_channel_is_opened_with_the_mask_and_says_whose_a_pending_event_is() {
+    let _kernel = fake::boot();
+    let events = Events::new();
+    let evtchn = evtchn(&events);
+    let masking = evtchn.masking();
+    let channel = masking.unbound(3).expect("opened");
+    let _bound = masking.inter_domain(3, 9).expect("opened");
+    let _fixed = masking.fixed(7).expect("opened");
+    let opened = vec![(2, [3, 1, 0]), (3, [3, 9, 1]), (1, [7, 1, 0])];
+    assert_eq!(events.opened(), opened);
+    events.pend();
+    assert!(channel.try_unmask());
+    assert!(!channel.try_unmask());
+    events.pend();
+    channel.unmask();
+    assert!(!channel.try_unmask(), "by force it is delivered");
+    assert_eq!(events.unmasked(), 4);
+}
+
+#[test]
+fn a_trigger_is_an_event_of_that_channel_alone() {
+    let _kernel = fake::boot();
+    let events = Events::new();
+    let evtchn = evtchn(&events);
+    let first = evtchn.unbound(0).expect("opened");
+    let second = evtchn.unbound(0).expect("opened");
+    first.trigger();
+    assert_eq!(now(first.wait()), Ok(1));
+    assert_eq!((first.count(), second.count()), (1, 0));
+}
+
+#[test]
 fn a_send_is_made_at_dispatch_level_and_the_level_comes_back() {
     let _kernel = fake::boot();
     let events = Events::new();
