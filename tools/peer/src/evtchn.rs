@@ -17,22 +17,43 @@ pub(crate) struct Channel {
     port: u32,
 }
 
+fn open() -> Result<File> {
+    let path = "/dev/xen/evtchn";
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|e| Failure::new(format!("open {path}: {e}")))
+}
+
 impl Channel {
     /// Binds to port `port` of domain `domid`, which must have been opened for dom0. Xen marks the new port pending
     /// at once, in case the other end notified before; that event is taken here.
     pub(crate) fn bind(domid: u32, port: u32) -> Result<Self> {
-        let path = "/dev/xen/evtchn";
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|e| Failure::new(format!("open {path}: {e}")))?;
-        let (local, _) = request(file.as_fd(), Call::EvtchnBind, [domid, port])
+        let file = open()?;
+        let bound = request(file.as_fd(), Call::EvtchnBind, [domid, port])
             .map_err(|e| Failure::new(format!("bind to port {port} of domain {domid}: {e}")))?;
-        let local = u32::try_from(local).map_err(|_| Failure::new("negative port"))?;
-        let mut channel = Self { file, port: local };
+        let mut channel = Self::made(file, bound.0)?;
         channel.pending(Duration::from_millis(100))?;
         Ok(channel)
+    }
+
+    /// A port that domain `domid` may bind to.
+    pub(crate) fn offer(domid: u32) -> Result<Self> {
+        let file = open()?;
+        let offered = request(file.as_fd(), Call::EvtchnOffer, [domid])
+            .map_err(|e| Failure::new(format!("a port for domain {domid}: {e}")))?;
+        Self::made(file, offered.0)
+    }
+
+    fn made(file: File, port: i32) -> Result<Self> {
+        let port = u32::try_from(port).map_err(|_| Failure::new("negative port"))?;
+        Ok(Self { file, port })
+    }
+
+    /// The port in dom0.
+    pub(crate) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sends an event.

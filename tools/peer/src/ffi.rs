@@ -55,6 +55,8 @@ impl Plain for [u32; 6] {}
 pub(crate) enum Call {
     /// Domain and port: binds, returns the local port.
     EvtchnBind,
+    /// Domain: allocates a port that it may bind to, and returns it.
+    EvtchnOffer,
     /// Port: closes it.
     EvtchnUnbind,
     /// Port: sends an event.
@@ -73,6 +75,7 @@ impl Call {
     fn code(self) -> (u8, u8) {
         match self {
             Self::EvtchnBind => (b'E', 1),
+            Self::EvtchnOffer => (b'E', 2),
             Self::EvtchnUnbind => (b'E', 3),
             Self::EvtchnNotify => (b'E', 4),
             Self::GrantMap => (b'G', 0),

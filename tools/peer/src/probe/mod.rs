@@ -42,6 +42,8 @@ struct Probe {
     limit: Duration,
     /// The bouncer of [`evtchn`].
     bouncer: Option<JoinHandle<Result<u32>>>,
+    /// The sender of [`evtchn`].
+    storm: Option<evtchn::Storm>,
     /// The counter of [`store`].
     counter: Option<JoinHandle<Result<u32>>>,
     /// Of [`console`], from the first use.
@@ -62,6 +64,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         store: Store::connect()?,
         limit,
         bouncer: None,
+        storm: None,
         counter: None,
         terminal: None,
         pages: gnttab::Pages::default(),
