@@ -24,6 +24,8 @@ extern PDEVICE_OBJECT below;
 void query_tests(void);
 void store_tests(void);
 void evtchn_tests(void);
+void shared_info_tests(void);
+void suspend_tests(void);
 void console_tests(void);
 void unplug_tests(void);
 void debug_tests(void);
@@ -57,3 +59,7 @@ ULONG parameter(const char *name, ULONG missing);
 
 // Sleeps. PASSIVE_LEVEL.
 void pause(LONG milliseconds);
+
+// Moves this thread to a processor until `move_back`. PASSIVE_LEVEL.
+void move_to(ULONG processor, GROUP_AFFINITY *before);
+void move_back(GROUP_AFFINITY *before);

@@ -7,6 +7,8 @@ static void (*const tests[])(void) = {
     query_tests,
     store_tests,
     evtchn_tests,
+    shared_info_tests,
+    suspend_tests,
     console_tests,
     unplug_tests,
     debug_tests,
@@ -66,6 +68,22 @@ void pause(LONG milliseconds)
     LARGE_INTEGER interval;
     interval.QuadPart = MILLISECONDS(milliseconds);
     KeDelayExecutionThread(KernelMode, FALSE, &interval);
+}
+
+void move_to(ULONG processor, GROUP_AFFINITY *before)
+{
+    PROCESSOR_NUMBER number = {0};
+    GROUP_AFFINITY wanted = {0};
+    CHECK_STATUS(KeGetProcessorNumberFromIndex(processor, &number), STATUS_SUCCESS);
+    wanted.Group = number.Group;
+    wanted.Mask = (KAFFINITY)1 << number.Number;
+    KeSetSystemGroupAffinityThread(&wanted, before);
+    CHECK(KeGetCurrentProcessorNumberEx(NULL) == processor);
+}
+
+void move_back(GROUP_AFFINITY *before)
+{
+    KeRevertToUserGroupAffinityThread(before);
 }
 
 BOOLEAN wait_for(volatile LONG *value, LONG wanted)

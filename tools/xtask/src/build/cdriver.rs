@@ -439,11 +439,14 @@ fn images(names: &[&str]) -> Result<PathBuf> {
 fn image(name: &str, dir: &Path, objects: &Path, kit: &kit::Kit) -> Result<()> {
     let out = dir.join(name).with_extension("sys");
     let (code, headers) = inputs(name)?;
-    let libraries: Vec<PathBuf> = kit
+    let mut libraries: Vec<PathBuf> = kit
         .library_dirs
         .iter()
         .flat_map(|dir| [dir.join("ntoskrnl.lib"), dir.join("hal.lib")])
         .collect();
+    if CHILDREN.contains(&name) {
+        libraries.push(kit::xen_library(objects)?);
+    }
     let program = std::env::current_exe()?;
     let newest = code
         .iter()

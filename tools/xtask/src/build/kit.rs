@@ -98,15 +98,46 @@ fn make_libraries(dir: &Path) -> Result<PathBuf> {
             continue;
         }
         util::write_if_changed(&definition, text.as_bytes())?;
-        let mut dlltool = util::clean_command(DLLTOOL);
-        dlltool
-            .args(["-m", "i386:x86-64", "-d"])
-            .arg(&definition)
-            .arg("-l")
-            .arg(&library);
-        util::run(&mut dlltool).with_context(|| format!("can't make {name}.lib"))?;
+        make_library(&definition, &library)?;
     }
     Ok(dir.to_path_buf())
+}
+
+fn make_library(definition: &Path, library: &Path) -> Result<()> {
+    let mut dlltool = util::clean_command(DLLTOOL);
+    dlltool
+        .args(["-m", "i386:x86-64", "-d"])
+        .arg(definition)
+        .arg("-l")
+        .arg(library);
+    util::run(&mut dlltool).with_context(|| format!("can't make {}", library.display()))
+}
+
+/// Makes `xen.lib` in `dir`: those hypercalls of xen.sys that test drivers in C set scenes with.
+///
+/// # Errors
+///
+/// A tool is missing.
+pub(crate) fn xen_library(dir: &Path) -> Result<PathBuf> {
+    const USED: [&str; 5] = [
+        "EventChannelAllocateUnbound",
+        "EventChannelClose",
+        "EventChannelQueryInterDomain",
+        "SystemProcessorVcpuId",
+        "VcpuSetPeriodicTimer",
+    ];
+    let definition = dir.join("xen.def");
+    let library = dir.join("xen.lib");
+    let text = format!(
+        "LIBRARY \"xen.sys\"\nEXPORTS\n    {}\n",
+        USED.join("\n    ")
+    );
+    let current = std::fs::read_to_string(&definition).is_ok_and(|old| old == text);
+    if !current || !library.exists() {
+        util::write_if_changed(&definition, text.as_bytes())?;
+        make_library(&definition, &library)?;
+    }
+    Ok(library)
 }
 
 /// Module definition with every export that `archive` imports.
