@@ -9,6 +9,8 @@ mod evtchn;
 #[cfg(windows)]
 mod ffi;
 mod gnttab;
+#[cfg(windows)]
+mod ports;
 mod probe;
 pub mod run;
 mod shared_info;

@@ -8,9 +8,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use heapless::String;
 use kexec::nt::Box;
-use kexec::{Result, Status, info};
+use kexec::{Passive, Result, Status, info, wstr};
 
-use crate::run::{Services, TAG};
+use crate::run::{Services, TAG, parameter};
 
 /// Why a test failed.
 pub(crate) enum Why {
@@ -67,6 +67,10 @@ pub(crate) struct Probe {
     ran: AtomicU32,
     /// Number of the last question to dom0.
     asked: AtomicU32,
+    /// Processors other than 0 take no events.
+    pub(crate) one_processor: bool,
+    /// Channels that the domain may have open, or 0 for the usual limit.
+    pub(crate) channels: u32,
 }
 
 impl core::ops::Deref for Probe {
@@ -77,11 +81,13 @@ impl core::ops::Deref for Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(services: Services) -> Self {
+    pub(crate) fn new(services: Services, passive: Passive) -> Self {
         Self {
             services,
             ran: AtomicU32::new(0),
             asked: AtomicU32::new(0),
+            one_processor: parameter(wstr!("OneProcessor"), passive) != 0,
+            channels: parameter(wstr!("Channels"), passive),
         }
     }
 

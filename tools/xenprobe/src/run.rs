@@ -60,7 +60,7 @@ async fn first(probe: &Probe) {
 /// Tests at DISPATCH_LEVEL.
 async fn second(probe: &Probe, timers: &Timers) {
     store::tests(probe).await;
-    evtchn::tests(probe).await;
+    evtchn::tests(probe, timers).await;
     gnttab::tests(probe, timers).await;
     shared_info::tests(probe).await;
     suspend::tests(probe).await;
@@ -72,7 +72,7 @@ async fn second(probe: &Probe, timers: &Timers) {
 #[inline(never)]
 fn open(below: DevicePtr, passive: Passive) -> Result<Arc<Probe>> {
     let services = Services::open(below, passive)?;
-    Arc::try_new(TAG, Probe::new(services))
+    Arc::try_new(TAG, Probe::new(services, passive))
 }
 
 /// What exists while the device is started.
