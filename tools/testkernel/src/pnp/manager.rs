@@ -163,23 +163,31 @@ fn start(pdo: Ptr) -> NtStatus {
         ex::pool::free(list);
     }
     node::update(pdo, |node| node.requirements = Ptr::NULL);
+    let (raw, translated) = assigned.unwrap_or_default();
+    node::update(pdo, |node| {
+        node.raw = raw;
+        node.resources = translated;
+    });
+    send_start(pdo)
+}
+
+/// Sends the start request, with the resources of the node.
+pub(super) fn send_start(pdo: Ptr) -> NtStatus {
+    let Some(node) = node::get(pdo) else {
+        return status::NO_SUCH_DEVICE;
+    };
     // The lists live in pool while the request runs: drivers may change them in place.
     let copy = |bytes: &[u8]| {
+        if bytes.is_empty() {
+            return Ptr::NULL;
+        }
         let block = ex::pool::allocate(bytes.len(), u32::from_le_bytes(*b"PpRe"));
         if !block.is_null() {
             block.copy_from(bytes);
         }
         block
     };
-    let (raw, translated) = match &assigned {
-        Some((raw, translated)) => (copy(raw), copy(translated)),
-        None => (Ptr::NULL, Ptr::NULL),
-    };
-    node::update(pdo, |node| {
-        node.resources = assigned
-            .map(|(_, translated)| translated)
-            .unwrap_or_default()
-    });
+    let (raw, translated) = (copy(&node.raw), copy(&node.resources));
     let outcome = pnp(pdo, minor::START_DEVICE, 0, |parameters| {
         parameters.set(0, raw);
         parameters.set(8, translated);
@@ -224,7 +232,7 @@ pub fn bring_up(pdo: Ptr) {
     enumerate(pdo);
 }
 
-fn is_started(pdo: Ptr) -> bool {
+pub(super) fn is_started(pdo: Ptr) -> bool {
     node::read(pdo, |node| node.state) == Some(State::Started)
 }
 
@@ -247,7 +255,7 @@ fn query_state(pdo: Ptr) {
 }
 
 /// Asks a bus for its devices: brings up new ones, takes down those that are gone.
-fn enumerate(pdo: Ptr) {
+pub(super) fn enumerate(pdo: Ptr) {
     if !is_started(pdo) {
         return;
     }

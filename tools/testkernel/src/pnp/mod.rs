@@ -10,6 +10,8 @@
 //! - `pnp_wait=MS`: how long to wait for it (default 60000); without `until`, how long to run (default 0).
 //! - `create_test=1`: try to open every device from user mode, report each status.
 //! - `power_test=1`: send the tree to sleep and wake it before the end.
+//! - `rebalance=SERVICE`: when it is over, that driver's devices and all below them are stopped and started again, and the run
+//!   goes on until the text has come as often once more.
 //! - `async=1`: the lower world answers PnP requests from a worker thread, pending until then.
 //! - `attach_probe=1`: a request reaches every device the moment that it is attached, before AddDevice returns.
 //! - `relations_probe=SERVICE`: that driver's bus gets its relations queries with a list from above, which must survive.
@@ -26,6 +28,7 @@ pub mod node;
 pub mod optional;
 mod property;
 pub mod query;
+mod rebalance;
 pub mod resources;
 
 use alloc::format;
@@ -73,7 +76,7 @@ extern "win64" fn request_eject(pdo: Ptr) {
 }
 
 /// Runs the queue until the run is over.
-fn wait(config: &Config) -> Result<(), String> {
+fn wait(config: &Config, round: usize) -> Result<(), String> {
     let limit = config
         .number("pnp_wait")
         .unwrap_or(if config.get("until").is_some() {
@@ -81,7 +84,7 @@ fn wait(config: &Config) -> Result<(), String> {
         } else {
             0
         });
-    let wanted = config.number("until_count").unwrap_or(1) as usize;
+    let wanted = round * config.number("until_count").unwrap_or(1) as usize;
     let mut ticks = limit / 10;
     loop {
         manager::run_queue();
@@ -122,7 +125,12 @@ pub fn run(config: &Config) -> Result<(), String> {
     let bridge = bus::build();
     node::add(bridge, None);
     manager::bring_up(bridge);
-    let waited = wait(config);
+    let mut waited = wait(config, 1);
+    if let Some(service) = config.get("rebalance") {
+        waited = waited
+            .and_then(|()| rebalance::run(service, bridge))
+            .and_then(|()| wait(config, 2));
+    }
     if config.flag("create_test") {
         open_all(bridge);
     }

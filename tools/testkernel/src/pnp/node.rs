@@ -55,7 +55,9 @@ pub struct Node {
     pub bus: Option<[u8; 24]>,
     /// The requirements list that the bus gave, in pool.
     pub requirements: Ptr,
-    /// Translated resources that the device was started with.
+    /// Raw resources that the device was started with.
+    pub raw: Vec<u8>,
+    /// The same, translated.
     pub resources: Vec<u8>,
 }
 
@@ -78,6 +80,7 @@ pub fn add(pdo: Ptr, parent: Option<Ptr>) {
         capabilities: [0; 16],
         bus: None,
         requirements: Ptr::NULL,
+        raw: Vec::new(),
         resources: Vec::new(),
     };
     let mut nodes = NODES.lock();

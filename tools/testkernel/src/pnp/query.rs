@@ -18,6 +18,9 @@ pub mod minor {
     pub const QUERY_REMOVE_DEVICE: u8 = 0x01;
     pub const REMOVE_DEVICE: u8 = 0x02;
     pub const CANCEL_REMOVE_DEVICE: u8 = 0x03;
+    pub const STOP_DEVICE: u8 = 0x04;
+    pub const QUERY_STOP_DEVICE: u8 = 0x05;
+    pub const CANCEL_STOP_DEVICE: u8 = 0x06;
     pub const QUERY_DEVICE_RELATIONS: u8 = 0x07;
     pub const QUERY_INTERFACE: u8 = 0x08;
     pub const QUERY_CAPABILITIES: u8 = 0x09;

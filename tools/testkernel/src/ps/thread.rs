@@ -221,6 +221,7 @@ extern "win64" fn ps_create_system_thread(
 ) -> NtStatus {
     let owner = verifier::caller().driver;
     let name = alloc::format!("{owner}!{routine}");
+    crate::kprint!("ps: {owner} makes a thread");
     match create(name, owner, Body::Driver(routine, context)) {
         Some(thread) => {
             // The creation reference becomes the handle's.
