@@ -36,6 +36,8 @@ counted!(
     crate::debug::DebugV1,
     crate::gnttab::GnttabV4,
     crate::range_set::RangeSetV1,
+    crate::store_async::AsyncStoreV1,
+    crate::suspend::SuspendV1,
     crate::unplug::UnplugV3,
 );
 

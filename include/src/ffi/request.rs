@@ -10,7 +10,6 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
-use core::fmt;
 use core::future::Future;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
@@ -21,59 +20,21 @@ use core::task::{Context, Poll, ready};
 use kexec::sync::Notify;
 use kexec::{Result, Status};
 
-use crate::interface::{Interface, NtStatus};
+use super::reference::Reference;
+use crate::interface::NtStatus;
 use crate::store_async::{AsyncStoreV1, Request, RequestHandle};
 
 /// A reference to the bus driver's store.
-///
-/// # Invariants
-/// The table came from a provider of that interface, and a reference is held.
-pub(crate) struct Bus {
-    table: AsyncStoreV1,
-}
-
-// SAFETY: the table's methods may be called on any processor; its pointers are the provider's.
-unsafe impl Send for Bus {}
-// SAFETY: as above; the table is never written.
-unsafe impl Sync for Bus {}
-
-impl fmt::Debug for Bus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bus").finish_non_exhaustive()
-    }
-}
+pub(crate) type Bus = Reference<AsyncStoreV1>;
 
 impl Bus {
-    /// Takes a reference.
-    ///
-    /// # Safety
-    /// The table came from a provider of the interface, whose image stays loaded while a reference is
-    /// held.
-    pub(crate) unsafe fn acquire(table: AsyncStoreV1) -> Result<Self> {
-        // INVARIANT: by the contract; the reference is taken next, and without it the value is forgotten.
-        let bus = core::mem::ManuallyDrop::new(Self { table });
-        // SAFETY: `acquire` may be called with any copy of the provider's table.
-        Status::check(unsafe { (bus.table.acquire)(bus.this()) })?;
-        Ok(core::mem::ManuallyDrop::into_inner(bus))
-    }
-
-    /// The first argument of every method. Providers only read what it points to.
-    pub(super) fn this(&self) -> *mut Interface {
-        ptr::from_ref(&self.table.interface).cast_mut()
-    }
-
-    /// The table.
-    pub(super) fn table(&self) -> &AsyncStoreV1 {
-        &self.table
-    }
-
     /// Submits a request whose outcome nobody waits for.
     pub(crate) fn submit_detached(&self, operation: u32, transaction: u64) {
         let request = request(operation, transaction, &[], &[]);
         // SAFETY: a reference is held; the request is a local that is copied; no completion is given,
         // so there is neither a context nor a handle.
         let status = unsafe {
-            (self.table.submit)(
+            (self.table().submit)(
                 self.this(),
                 &raw const request,
                 None,
@@ -84,13 +45,6 @@ impl Bus {
         if let Err(status) = Status::check(status) {
             kexec::warn!("store: a request that nobody waits for was refused, {status}");
         }
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        // SAFETY: the reference of the invariant is given back once, and the table is not used again.
-        unsafe { (self.table.release)(self.this()) };
     }
 }
 

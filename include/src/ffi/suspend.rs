@@ -6,7 +6,6 @@
 
 use core::ffi::c_void;
 use core::fmt;
-use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::task::{Context, Poll};
 
@@ -14,54 +13,23 @@ use kexec::nt::{Arc, Tag};
 use kexec::sync::Notify;
 use kexec::{Passive, Result, Status};
 
-use crate::interface::Interface;
+use super::reference::Reference;
 use crate::suspend::{CALLBACK_LATE, Callback, SuspendV1};
 
 /// A reference to the bus driver's suspend service.
-///
-/// # Invariants
-/// The table came from a provider of that interface, and a reference is held.
-pub(crate) struct Service {
-    table: SuspendV1,
-}
-
-// SAFETY: the table's methods may be called on any processor.
-unsafe impl Send for Service {}
-// SAFETY: as above.
-unsafe impl Sync for Service {}
-
-impl fmt::Debug for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").finish_non_exhaustive()
-    }
-}
+pub(crate) type Service = Reference<SuspendV1>;
 
 impl Service {
-    /// Takes a reference.
-    ///
-    /// # Safety
-    /// The table came from a provider of the interface, whose image stays loaded while a reference is held.
-    pub(crate) unsafe fn acquire(table: SuspendV1) -> Result<Self> {
-        let service = ManuallyDrop::new(Self { table });
-        // SAFETY: `acquire` may be called with any copy of the provider's table.
-        Status::check(unsafe { (service.table.acquire)(service.this()) })?;
-        Ok(ManuallyDrop::into_inner(service))
-    }
-
-    fn this(&self) -> *mut Interface {
-        ptr::from_ref(&self.table.interface).cast_mut()
-    }
-
     /// Another number after each suspend.
     pub(crate) fn count(&self) -> u32 {
         // SAFETY: a reference is held.
-        unsafe { (self.table.get_count)(self.this()) }
+        unsafe { (self.table().get_count)(self.this()) }
     }
 
     /// Suspends the domain and waits until it runs again.
     pub(crate) fn trigger(&self, _level: Passive) -> Result {
         // SAFETY: a reference is held; PASSIVE_LEVEL (token).
-        Status::check(unsafe { (self.table.trigger)(self.this()) })
+        Status::check(unsafe { (self.table().trigger)(self.this()) })
     }
 
     /// Registers a LATE callback that leaves a notification.
@@ -71,7 +39,7 @@ impl Service {
         let mut callback = ptr::null_mut();
         // SAFETY: a reference is held; the context is a pool block that is freed after the callback was removed.
         let status = unsafe {
-            (self.table.register)(
+            (self.table().register)(
                 self.this(),
                 CALLBACK_LATE,
                 Some(resumed),
@@ -85,13 +53,6 @@ impl Service {
             callback: NonNull::new(callback).ok_or(Status::UNSUCCESSFUL)?,
             cell,
         })
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // SAFETY: the reference of the invariant is given back once, and the table is not used again.
-        unsafe { (self.table.release)(self.this()) };
     }
 }
 
@@ -137,7 +98,7 @@ impl Drop for Listener<'_> {
     fn drop(&mut self) {
         let service = self.service;
         // SAFETY: registered, and removed once.
-        unsafe { (service.table.deregister)(service.this(), self.callback.as_ptr()) };
+        unsafe { (service.table().deregister)(service.this(), self.callback.as_ptr()) };
         // Only now may `cell` go, with the other fields.
     }
 }

@@ -11,7 +11,7 @@ use xenbus_interface::{Interface, NtStatus};
 use super::super::debug::BusDebug;
 use crate::status::no_memory;
 
-use super::{VaList, acquire, bus, fdo, release, text};
+use super::{VaList, acquire, bus, fdo, release, text, variadic};
 
 pub(super) fn table(context: *mut c_void) -> DebugV1 {
     // SAFETY: the thunk reads what a call of that type passes, as the platform's calling convention lays it out.
@@ -100,21 +100,7 @@ unsafe extern "C" fn deregister(this: *mut Interface, callback: *mut Callback) {
     let _ = unsafe { with(this, |debug| debug.deregister(number(callback))) };
 }
 
-/// DebugPrintf: homes the register arguments, so that all arguments are consecutive slots, and passes their address.
-///
-/// A leaf: it changes no stack pointer, so it needs no unwind data.
-#[unsafe(naked)]
-unsafe extern "C" fn printf_thunk() {
-    core::arch::naked_asm!(
-        "mov [rsp + 0x08], rcx",
-        "mov [rsp + 0x10], rdx",
-        "mov [rsp + 0x18], r8",
-        "mov [rsp + 0x20], r9",
-        "lea rcx, [rsp + 0x08]",
-        "jmp {print}",
-        print = sym print,
-    )
-}
+variadic!(printf_thunk => print);
 
 /// `slots`: Interface, Format, then the variable arguments.
 unsafe extern "C" fn print(slots: *const u64) {

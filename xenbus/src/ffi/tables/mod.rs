@@ -245,6 +245,28 @@ unsafe fn peek<'a, T, H>(handle: *mut H) -> Option<&'a T> {
     unsafe { handle.cast::<T>().as_ref() }
 }
 
+/// Defines `$thunk`, a method with variable arguments: it homes the register arguments, so that all arguments are consecutive
+/// slots, and passes their address to `$print`.
+///
+/// A leaf: it changes no stack pointer, so it needs no unwind data.
+macro_rules! variadic {
+    ($thunk:ident => $print:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $thunk() {
+            core::arch::naked_asm!(
+                "mov [rsp + 0x08], rcx",
+                "mov [rsp + 0x10], rdx",
+                "mov [rsp + 0x18], r8",
+                "mov [rsp + 0x20], r9",
+                "lea rcx, [rsp + 0x08]",
+                "jmp {print}",
+                print = sym $print,
+            )
+        }
+    };
+}
+use variadic;
+
 /// The slots of a call with variable arguments.
 struct VaList(*const u64);
 

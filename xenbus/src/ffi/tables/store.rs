@@ -12,7 +12,7 @@ use xenbus_interface::store::{
 };
 use xenbus_interface::{Interface, NtStatus, Table, store};
 
-use super::{VaList, acquire, caller, handle, peek, release, take, text};
+use super::{VaList, acquire, caller, handle, peek, release, take, text, variadic};
 use crate::facade::store::{LegacyWatch, Store};
 use crate::store::Transaction;
 use crate::store::request::Callback;
@@ -291,21 +291,7 @@ unsafe extern "C" fn poll(this: *mut Interface) {
     let _ = unsafe { with(this, |store| Ok(store.poll())) };
 }
 
-/// StorePrintf: homes the four register arguments, so that all arguments are consecutive slots, and passes their address.
-///
-/// A leaf: it changes no stack pointer, so it needs no unwind data.
-#[unsafe(naked)]
-unsafe extern "C" fn printf_thunk() {
-    core::arch::naked_asm!(
-        "mov [rsp + 0x08], rcx",
-        "mov [rsp + 0x10], rdx",
-        "mov [rsp + 0x18], r8",
-        "mov [rsp + 0x20], r9",
-        "lea rcx, [rsp + 0x08]",
-        "jmp {print}",
-        print = sym print,
-    )
-}
+variadic!(printf_thunk => print);
 
 /// `slots`: Interface, Transaction, Prefix, Node, Format, then the variable arguments.
 unsafe extern "C" fn print(slots: *const u64) -> NtStatus {
