@@ -9,10 +9,8 @@
 //! Callbacks of the async store table are made by a DPC of the store's. [`Bus::stop`] undoes [`Bus::start`] in reverse: enumeration,
 //! then the store with whatever is still outstanding, then event channels, interrupts.
 
-use core::sync::atomic::{AtomicU8, AtomicU32};
-
 use kexec::nt::wdm::{Device, DevicePtr, invalidate_bus_relations};
-use kexec::nt::{Arc, Cache, IoMapping, Key, SpinLock, Tag, flush_dpcs};
+use kexec::nt::{Arc, Key, SpinLock, Tag, flush_dpcs};
 use kexec::sync::{Event, Reset, SetOnce};
 use kexec::{
     DpcExecutor, Duration, Elapsed, JoinHandle, Passive, PassiveExecutor, Result, Status, error,
@@ -30,6 +28,7 @@ use super::fdo::{Fdo, parameters};
 use super::grants::Grants;
 pub(super) use super::hypervisor::Line;
 use super::hypervisor::{Wires, Xen};
+use super::page::Page;
 use super::root::XenbusRoot;
 use super::suspend::{Parts, Watcher};
 use super::tables::Child;
@@ -44,36 +43,12 @@ use crate::store::connection::{
     ChannelPort, Connection, GrantEntry, PARAM_STORE_EVTCHN, PARAM_STORE_PFN, event_port,
     page_frame,
 };
-use crate::store::ring::{CONTROL_WORDS, DATA_LEN, RingPage};
 use crate::store::wire::Path;
 use crate::store::{Client, Policy};
 use crate::suspend::Suspend;
 
 /// Pool tag of the executors.
 const EXECUTOR_TAG: Tag = Tag(*b"XBex");
-/// Page size and shift.
-const PAGE: usize = 4096;
-const PAGE_SHIFT: u32 = 12;
-
-/// The store's page.
-struct StorePage(IoMapping);
-
-impl RingPage for StorePage {
-    fn data(&self) -> &[AtomicU8; DATA_LEN] {
-        self.0
-            .shared()
-            .atomics_u8()
-            .first_chunk()
-            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
-    }
-
-    fn control(&self) -> &[AtomicU32; CONTROL_WORDS] {
-        let words = self.0.shared().atomics_u32();
-        words[DATA_LEN / 4..]
-            .first_chunk()
-            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
-    }
-}
 
 /// See the module.
 pub(super) struct Bus {
@@ -414,8 +389,8 @@ fn start_store(
 }
 
 /// Maps the store's page; again when a resume finds it elsewhere.
-fn map_page(frame: u64) -> Result<StorePage> {
-    let page = StorePage(IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?);
+fn map_page(frame: u64) -> Result<Page> {
+    let page = Page::map(frame)?;
     XenbusRoot.set_page(&page);
     Ok(page)
 }

@@ -2,39 +2,16 @@
 //! The console of one start: the page that the toolstack gave, the channel, the task.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU8, AtomicU32};
 
-use kexec::nt::{Arc, Cache, IoMapping, SpinLock};
+use kexec::nt::{Arc, SpinLock};
 use kexec::{DpcExecutor, JoinHandle, Result, Status, info, task, warn};
 use xenbus_interface::xen::LogDisposition;
 
 use super::hypervisor::Xen;
-use crate::console::ring::{CONTROL_WORDS, ConsolePage, DATA_LEN};
+use super::page::Page;
 use crate::console::{Console, PARAM_CONSOLE_EVTCHN, PARAM_CONSOLE_PFN};
 use crate::evtchn::{Evtchn, Hypervisor};
 use crate::store::connection::{event_port, page_frame};
-
-const PAGE: usize = 4096;
-const PAGE_SHIFT: u32 = 12;
-
-/// The console's page.
-pub(super) struct Page(IoMapping);
-
-impl ConsolePage for Page {
-    fn data(&self) -> &[AtomicU8; DATA_LEN] {
-        self.0
-            .shared()
-            .atomics_u8()
-            .first_chunk()
-            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
-    }
-
-    fn control(&self) -> &[AtomicU32; CONTROL_WORDS] {
-        self.0.shared().atomics_u32()[DATA_LEN / 4..]
-            .first_chunk()
-            .unwrap_or_else(|| unreachable!("the page is mapped whole"))
-    }
-}
 
 /// The console of this image.
 pub(super) type BusConsole = Console<Page, Xen>;
@@ -60,7 +37,7 @@ impl Served {
         // Both may be zero, which is neither a frame nor a port.
         let frame = page_frame(None, host.get_param(PARAM_CONSOLE_PFN))?;
         let port = event_port(host.get_param(PARAM_CONSOLE_EVTCHN))?;
-        let page = Page(IoMapping::map(frame << PAGE_SHIFT, PAGE, Cache::Cached)?);
+        let page = Page::map(frame)?;
         let console = Console::open(evtchn, page, port)?;
         let serves = console.clone();
         let task = executor

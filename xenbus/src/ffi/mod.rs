@@ -11,6 +11,7 @@
 //! | [`bus`] | what exists between start and stop: interrupts, services, enumeration | PASSIVE_LEVEL |
 //! | [`hypervisor`] | the seam's real side: xen.sys | <= DISPATCH_LEVEL |
 //! | [`gate`] | the bus for methods that may be called at any IRQL | any |
+//! | [`page`] | a ring's page, mapped | <= DISPATCH_LEVEL |
 //! | [`root`] | the export that leads a memory image's reader to the above | any |
 //! | [`suspend`] | what a suspend does to the services, and the thread that listens to the toolstack | PASSIVE_LEVEL, HIGH_LEVEL |
 //! | [`tables`] | thunks of the interface tables | as each interface says |
@@ -30,6 +31,7 @@ mod gate;
 mod grants;
 mod hypervisor;
 mod lower;
+mod page;
 mod pdo;
 mod root;
 mod suspend;
