@@ -69,6 +69,7 @@ pub(crate) fn build(cache: &Cache, helper: &Helper) -> Result<PathBuf> {
         // The caller's own flags must not decide what is built.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("CARGO_BUILD_TARGET")
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags);
     let done = command::run(&mut build, Duration::from_secs(600))?;

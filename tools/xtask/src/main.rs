@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod coverage;
 mod dump;
 mod fuzz;
 mod headers;

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use crate::build::{self, Flavor};
 use crate::run::progress;
 use crate::setup::{self, Purpose};
-use crate::{mutants, package, util, wine};
+use crate::{coverage, mutants, package, util, wine};
 
 /// Time of the fuzzer, for all targets together.
 const FUZZ_SECONDS: u64 = 22;
@@ -85,8 +85,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     suite.step("sources are formatted", || {
         cargo(&["fmt", "--all", "--check"])
     });
-    suite.step("host: tests of every crate", || {
-        cargo(&["test", "--quiet", "--workspace"])
+    suite.step("host: tests of every crate, and what they cover", || {
+        coverage::test()
     });
     suite.step("host: image checks against images that must fail", || {
         cargo(&["test", "--quiet", "--package", "xtask", "--", "--ignored"])
