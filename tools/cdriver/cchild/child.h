@@ -32,6 +32,8 @@ void debug_tests(void);
 void gnttab_tests(void);
 void cache_tests(void);
 void range_set_tests(void);
+// Of a run that is only for these.
+void faults_tests(void);
 
 // Runs everything and prints `RESULT cchild done`. PASSIVE_LEVEL.
 void all_tests(void);

@@ -26,6 +26,9 @@ void all_tests(void)
         DbgPrint("TEST cchild_has_a_store FAIL no store\n");
     } else if (parameter("Crash", 0) != 0) {
         debug_tests();
+    } else if (parameter("Faults", 0) != 0) {
+        faults_tests();
+        ask_close();
     } else {
         for (ULONG i = 0; i < ARRAYSIZE(tests); i++)
             tests[i]();

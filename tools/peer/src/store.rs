@@ -23,6 +23,7 @@ enum Op {
     Unwatch = 5,
     TransactionStart = 6,
     TransactionEnd = 7,
+    Introduce = 8,
     Write = 11,
     Mkdir = 12,
     Rm = 13,
@@ -269,6 +270,12 @@ impl<S: Bounded> Store<S> {
         }
         payload.push(0);
         self.call(Op::SetPerms, 0, &[&payload]).map(drop)
+    }
+
+    /// Introduces a domain to a daemon that does not know it: the frame of its page, and its port.
+    pub(crate) fn introduce(&mut self, domid: u32, frame: u64, port: u32) -> Answer<()> {
+        let payload = format!("{domid}\0{frame}\0{port}\0");
+        self.call(Op::Introduce, 0, &[payload.as_bytes()]).map(drop)
     }
 
     /// Watches a path and what is below it.

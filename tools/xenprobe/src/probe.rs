@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use heapless::String;
 use kexec::nt::Box;
 use kexec::{Passive, Result, Status, info, wstr};
+use xenbus_interface::errno::status::CONNECTION_DISCONNECTED;
 
 use crate::run::{Services, TAG, parameter};
 
@@ -64,6 +65,8 @@ pub(crate) use run;
 /// What every test gets.
 pub(crate) struct Probe {
     services: Services,
+    /// There is time for a thousand watches.
+    pub(crate) many_watches: bool,
     ran: AtomicU32,
     /// Number of the last question to dom0.
     asked: AtomicU32,
@@ -84,6 +87,7 @@ impl Probe {
     pub(crate) fn new(services: Services, passive: Passive) -> Self {
         Self {
             services,
+            many_watches: parameter(wstr!("Watches"), passive) != 0,
             ran: AtomicU32::new(0),
             asked: AtomicU32::new(0),
             one_processor: parameter(wstr!("OneProcessor"), passive) != 0,
@@ -129,6 +133,8 @@ impl Probe {
             let value = match self.store.read("data/probe/answer").await {
                 Ok(value) => value,
                 Err(Status::OBJECT_NAME_NOT_FOUND) => continue,
+                // Another daemon was started meanwhile: the watch tells of it too.
+                Err(CONNECTION_DISCONNECTED) => continue,
                 Err(status) => return Err(status.into()),
             };
             let answer = value.text()?;

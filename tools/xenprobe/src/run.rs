@@ -3,16 +3,18 @@
 //! executor that a driver uses for its device.
 
 use kexec::nt::wdm::DevicePtr;
-use kexec::nt::{Arc, Key, Tag, WStr};
+use kexec::nt::{Arc, Box, Key, Tag, WStr};
 use kexec::sync::{Event, Reset};
 use kexec::timer::Timers;
 use kexec::{DpcExecutor, JoinHandle, Passive, PassiveExecutor, Result, info, task, wstr};
 use xenbus_interface::client::{
-    Console, Debug, Evtchn, Gnttab, SharedInfo, Store, Suspend, Unplug,
+    Caches, Console, Debug, Evtchn, Gnttab, RangeSets, SharedInfo, Store, Suspend, Unplug,
 };
 
 use crate::probe::Probe;
-use crate::{console, debug, evtchn, gnttab, shared_info, store, suspend, unplug};
+use crate::{
+    cache, console, debug, evtchn, faults, gnttab, range_set, shared_info, store, suspend, unplug,
+};
 
 pub(crate) const TAG: Tag = Tag(*b"XPrb");
 
@@ -26,6 +28,8 @@ pub(crate) struct Services {
     pub(crate) debug: Debug,
     pub(crate) clock: SharedInfo,
     pub(crate) suspend: Suspend,
+    pub(crate) caches: Box<Caches>,
+    pub(crate) ranges: Box<RangeSets>,
 }
 
 impl Services {
@@ -39,8 +43,16 @@ impl Services {
             debug: Debug::open(below, passive)?,
             clock: SharedInfo::open(below, passive)?,
             suspend: Suspend::open(TAG, below, passive)?,
+            caches: boxed(|| Caches::open(below, passive))?,
+            ranges: boxed(|| RangeSets::open(below, passive))?,
         })
     }
+}
+
+/// Apart from [`Services::open`], whose frame is large enough.
+#[inline(never)]
+fn boxed<T>(open: impl FnOnce() -> Result<T>) -> Result<Box<T>> {
+    Box::try_new(TAG, open()?)
 }
 
 /// A DWORD of our service's Parameters key, or 0.
@@ -62,10 +74,34 @@ async fn second(probe: &Probe, timers: &Timers) {
     store::tests(probe).await;
     evtchn::tests(probe, timers).await;
     gnttab::tests(probe, timers).await;
+    range_set::tests(probe).await;
+    cache::tests(probe).await;
     shared_info::tests(probe).await;
     suspend::tests(probe).await;
     debug::tests(probe, timers).await;
-    info!("RESULT xenprobe done {}", probe.ran());
+}
+
+/// What a run is for, by a value in the registry.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// Every test but those below.
+    Tests,
+    /// The tests of [`faults`].
+    Faults,
+    /// A bug check.
+    Crash,
+}
+
+impl Purpose {
+    fn of(passive: Passive) -> Self {
+        if parameter(wstr!("Crash"), passive) != 0 {
+            Self::Crash
+        } else if parameter(wstr!("Faults"), passive) != 0 {
+            Self::Faults
+        } else {
+            Self::Tests
+        }
+    }
 }
 
 /// Apart from [`Running::start`]: each on the stack for itself.
@@ -97,7 +133,7 @@ impl xenchild::Child for Running {
             probe,
             tasks: None,
         };
-        match running.spawn(&turn, parameter(wstr!("Crash"), passive) != 0) {
+        match running.spawn(&turn, Purpose::of(passive)) {
             Ok(tasks) => {
                 running.tasks = Some(tasks);
                 Ok(running)
@@ -120,30 +156,39 @@ impl xenchild::Child for Running {
 }
 
 impl Running {
-    fn spawn(&self, turn: &Arc<Event>, crash: bool) -> Result<[JoinHandle<()>; 2]> {
-        Ok([self.spawn_first(turn)?, self.spawn_second(turn, crash)?])
+    fn spawn(&self, turn: &Arc<Event>, purpose: Purpose) -> Result<[JoinHandle<()>; 2]> {
+        Ok([
+            self.spawn_first(turn, purpose)?,
+            self.spawn_second(turn, purpose)?,
+        ])
     }
 
     // Each with a future on its stack.
     #[inline(never)]
-    fn spawn_first(&self, turn: &Arc<Event>) -> Result<JoinHandle<()>> {
+    fn spawn_first(&self, turn: &Arc<Event>, purpose: Purpose) -> Result<JoinHandle<()>> {
         let (probe, done) = (self.probe.clone(), turn.clone());
         let tests = async move {
-            first(&probe).await;
+            if let Purpose::Tests = purpose {
+                first(&probe).await;
+            }
             done.set();
         };
         Ok(self.work.spawn(task!("passive tests"), tests)?)
     }
 
     #[inline(never)]
-    fn spawn_second(&self, turn: &Arc<Event>, crash: bool) -> Result<JoinHandle<()>> {
+    fn spawn_second(&self, turn: &Arc<Event>, purpose: Purpose) -> Result<JoinHandle<()>> {
         let (probe, turn, timers) = (self.probe.clone(), turn.clone(), self.executor.clone());
         let tests = async move {
-            if crash {
+            if let Purpose::Crash = purpose {
                 probe.test("crash", || debug::crash(&probe)).await;
             }
             turn.wait().await;
-            second(&probe, timers.timers()).await;
+            match purpose {
+                Purpose::Faults => faults::tests(&probe, timers.timers()).await,
+                _ => second(&probe, timers.timers()).await,
+            }
+            info!("RESULT xenprobe done {}", probe.ran());
         };
         Ok(self.executor.spawn(task!("probe"), tests)?)
     }

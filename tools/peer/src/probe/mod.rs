@@ -6,6 +6,7 @@
 
 mod clock;
 mod console;
+mod daemon;
 mod evtchn;
 mod gnttab;
 mod store;
@@ -21,7 +22,7 @@ use crate::store::Store;
 use crate::{Failure, Result};
 
 /// Services by name: each gets the words after its own.
-const SERVICES: [(&str, Service); 7] = [
+const SERVICES: [(&str, Service); 8] = [
     ("store", store::serve),
     ("console", console::serve),
     ("evtchn", evtchn::serve),
@@ -29,6 +30,7 @@ const SERVICES: [(&str, Service); 7] = [
     ("xl", xl::serve),
     ("clock", clock::serve),
     ("suspend", suspend::serve),
+    ("xenstored", daemon::serve),
 ];
 
 type Service = fn(&mut Probe, Args) -> Result<String>;
@@ -38,6 +40,8 @@ struct Probe {
     domid: u32,
     /// `/local/domain/D`
     base: String,
+    /// `/local/domain/D/data/CLASS`
+    data: String,
     store: Store,
     limit: Duration,
     /// The bouncer of [`evtchn`].
@@ -61,6 +65,7 @@ pub(crate) fn run(mut args: Args) -> Result {
     let mut probe = Probe {
         domid,
         base: format!("/local/domain/{domid}"),
+        data: format!("/local/domain/{domid}/data/{class}"),
         store: Store::connect()?,
         limit,
         bouncer: None,
@@ -69,25 +74,20 @@ pub(crate) fn run(mut args: Args) -> Result {
         terminal: None,
         pages: gnttab::Pages::default(),
     };
-    let data = format!("{}/data/{class}", probe.base);
     let device = format!("{}/device/{class}", probe.base);
     for (path, value) in [
         (&device, ""),
         (&format!("{device}/0"), ""),
         (&format!("{device}/0/backend-id"), "0"),
-        (&data, ""),
-        (&format!("{data}/answer"), ""),
+        (&probe.data.clone(), ""),
+        (&format!("{}/answer", probe.data), ""),
     ] {
         probe.give(path, value)?;
     }
-    let done = probe
-        .store
-        .watch(&format!("{data}/ask"), "ask")
-        .map_err(broken);
-    done?;
+    probe.listen()?;
     println!("ready");
     let _ = std::io::stdout().flush();
-    probe.serve(&data)
+    probe.serve()
 }
 
 fn broken(refused: crate::store::Refused) -> Failure {
@@ -104,7 +104,13 @@ impl Probe {
             .map_err(broken)
     }
 
-    fn serve(&mut self, data: &str) -> Result {
+    /// Waits for questions from now on.
+    fn listen(&mut self) -> Result {
+        let ask = format!("{}/ask", self.data);
+        self.store.watch(&ask, "ask").map_err(broken)
+    }
+
+    fn serve(&mut self) -> Result {
         let end = Instant::now() + self.limit;
         let mut last = String::new();
         loop {
@@ -112,7 +118,7 @@ impl Probe {
             if self.store.event(left).map_err(broken)?.is_none() {
                 return Err(Failure::new("the guest did not come to its end in time"));
             }
-            let question = match self.store.read(0, &format!("{data}/ask")) {
+            let question = match self.store.read(0, &format!("{}/ask", self.data)) {
                 Ok(question) => String::from_utf8_lossy(&question).into_owned(),
                 Err(refused) if refused.is_missing() => continue,
                 Err(refused) => return Err(refused.into()),
@@ -127,7 +133,10 @@ impl Probe {
             let answer = self.answer(words);
             println!("{words}: {answer}");
             let _ = std::io::stdout().flush();
-            self.give(&format!("{data}/answer"), &format!("{number} {answer}"))?;
+            self.give(
+                &format!("{}/answer", self.data),
+                &format!("{number} {answer}"),
+            )?;
             if words == "end" {
                 return Ok(());
             }

@@ -24,13 +24,17 @@ struct Child {
     /// Code of its bug check when the registry asks for one.
     bugcheck: u32,
     said: &'static [&'static str],
+    /// Services whose devices are stopped and started again, and in which guest: the bus has a line to get back in an HVM guest.
+    stops: &'static [(&'static str, usize)],
+    /// Tests of a run in which xenstored is silent, replaced and restarted.
+    faults: usize,
 }
 
 const CHILDREN: [Child; 2] = [
     Child {
         name: "cchild",
         class: "cchild",
-        tests: 44,
+        tests: 43,
         bugcheck: 0xC0DE_0001,
         said: &[
             "cchild: numbers -5 4000000000 10 abcd ABCD -6000000000 123456789abcdef z%",
@@ -39,14 +43,18 @@ const CHILDREN: [Child; 2] = [
             "XENBUS|EVTCHN: cpu 0: ",
             "XENBUS|STORE: requests ",
         ],
+        stops: &[("cchild", 1), ("xenbus", 3)],
+        faults: 3,
     },
     Child {
         name: "xenprobe",
         class: "probe",
-        tests: 19,
+        tests: 22,
         // A panic's.
         bugcheck: 0xDEAD_4B58,
         said: &["xenprobe: dumped 1", "xenprobe: dumped 2"],
+        stops: &[("xenbus", 1)],
+        faults: 4,
     },
 ];
 
@@ -60,6 +68,8 @@ struct Guest {
     registry: &'static str,
     /// Log lines must have come to dom0 over the console.
     logs: bool,
+    /// One more test: a thousand watches at once, which take their time.
+    watches: bool,
 }
 
 const GUESTS: [Guest; 4] = [
@@ -70,6 +80,7 @@ const GUESTS: [Guest; 4] = [
         checked: false,
         registry: UNPLUGGED,
         logs: true,
+        watches: true,
     },
     Guest {
         name: "PVH, 4 vCPUs",
@@ -78,6 +89,7 @@ const GUESTS: [Guest; 4] = [
         checked: false,
         registry: "",
         logs: false,
+        watches: true,
     },
     Guest {
         name: "PVH, 4 vCPUs, checked drivers",
@@ -86,6 +98,7 @@ const GUESTS: [Guest; 4] = [
         checked: true,
         registry: "",
         logs: false,
+        watches: false,
     },
     Guest {
         name: "HVM, 4 vCPUs",
@@ -94,6 +107,7 @@ const GUESTS: [Guest; 4] = [
         checked: false,
         registry: "",
         logs: false,
+        watches: false,
     },
 ];
 
@@ -111,6 +125,9 @@ V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	Monitor
 V	\Registry\Machine\System\CurrentControlSet\Services\xenbus\Parameters	ConsoleLogLevel	multi_sz	INFO
 ";
 
+/// Tells the child to try a thousand watches.
+const WATCHES: &str = "V\t\\Registry\\Machine\\System\\CurrentControlSet\\Services\\{child}\\Parameters\tWatches\tdword\t1000\n";
+
 /// Where xenconsoled keeps what the guest wrote.
 const CONSOLE_LOG: &str = "/var/log/xen/guest-guest.log";
 
@@ -120,6 +137,21 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
             suite.step(&format!("{}: {}", child.name, guest.name), || {
                 test(kernel, child, guest)
             });
+        }
+        for (service, guest) in child.stops {
+            suite.step(
+                &format!("{}: again after a stop and start of {service}", child.name),
+                || again(kernel, child, service, &GUESTS[*guest]),
+            );
+        }
+        for guest in &GUESTS[..2] {
+            suite.step(
+                &format!(
+                    "{}: xenstored silent, replaced and restarted, {}",
+                    child.name, guest.name
+                ),
+                || faults(kernel, child, guest),
+            );
         }
         suite.step(
             &format!("{}: bug check, every part of the bus prints", child.name),
@@ -175,22 +207,80 @@ fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<()> {
     } else {
         Flavor::Free
     };
-    let payload = payload(child, flavor, "", guest.registry)?;
+    let watches = if guest.watches { WATCHES } else { "" };
+    let payload = payload(child, flavor, "", &format!("{}{watches}", guest.registry))?;
     let mut rig = start(kernel, child, guest, &payload)?;
-    let end = rig.wait_log("^(KERNEL: (done|failed)|VERIFIER: )", LIMIT);
-    let lines = rig.guest_log()?;
-    check(
-        child,
-        end.context("the guest did not come to its end"),
-        &lines,
-    )?;
-    said(child.said, &lines)?;
+    let tests = child.tests + usize::from(guest.watches);
+    finish(&mut rig, child, tests)?;
     if guest.logs {
         let log = rig.dom0_ok(&format!("cat {CONSOLE_LOG}"))?;
         let log: Vec<String> = log.lines().map(str::to_owned).collect();
         said(&["xenbus: child ", "XENBUS|STORE: requests "], &log).context("over the console")?;
     }
     Ok(())
+}
+
+/// The PnP manager stops `service` with all above it and starts it again, and the child passes its tests once more.
+fn again(kernel: &Path, child: &Child, service: &str, guest: &Guest) -> Result<()> {
+    let boot = format!("rebalance={service}\ntimeout=400\n");
+    let payload = payload(child, Flavor::Free, &boot, guest.registry)?;
+    let mut rig = start(kernel, child, guest, &payload)?;
+    let lines = finish(&mut rig, child, 2 * child.tests)?;
+    let stops = lines
+        .iter()
+        .filter(|line| line.contains(": stopped with 0x0"))
+        .count();
+    let wanted = if service == child.name { 1 } else { 2 };
+    ensure!(stops >= wanted, "{stops} devices were stopped");
+    Ok(())
+}
+
+/// xenstored goes quiet with hundreds of requests outstanding, is replaced, and is killed and started again.
+fn faults(kernel: &Path, child: &Child, guest: &Guest) -> Result<()> {
+    let registry = concat!(
+        r"V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters",
+        "\tFaults\tdword\t1\n"
+    );
+    let payload = payload(child, Flavor::Free, "", registry)?;
+    let mut rig = start(kernel, child, guest, &payload)?;
+    let end = rig.wait_log("^(KERNEL: (done|failed)|VERIFIER: )", LIMIT);
+    let lines = rig.guest_log()?;
+    let end = end.context("the guest did not come to its end");
+    check(child, child.faults, end, &lines)?;
+    let at = |text: &str| lines.iter().position(|line| line == text);
+    let (Some(begin), Some(end)) = (at("RESULT pending 256"), at("RESULT outstanding 0"))
+    else {
+        bail!("256 requests were not outstanding");
+    };
+    let thread = |line: &&String| line.contains("makes a thread");
+    ensure!(
+        lines.iter().any(|line| thread(&line)),
+        "the kernel does not tell of threads"
+    );
+    let extra = lines[begin..end].iter().find(thread);
+    ensure!(extra.is_none(), "for outstanding requests: {extra:?}");
+    let late = lines[begin..end]
+        .iter()
+        .find(|line| line.contains(" requests without a reply, "))
+        .context("no line about the age of requests")?;
+    println!("    {late}");
+    for line in lines
+        .iter()
+        .filter(|line| line.starts_with("RESULT restart "))
+    {
+        println!("    {line}");
+    }
+    said(&["store: introduced to the daemon anew"], &lines)
+}
+
+/// Waits for the guest's end, which must be good after `tests` tests at least, and returns its lines.
+fn finish(rig: &mut Rig, child: &Child, tests: usize) -> Result<Vec<String>> {
+    let end = rig.wait_log("^(KERNEL: (done|failed)|VERIFIER: )", LIMIT);
+    let lines = rig.guest_log()?;
+    let end = end.context("the guest did not come to its end");
+    check(child, tests, end, &lines)?;
+    said(child.said, &lines)?;
+    Ok(lines)
 }
 
 /// Each of `wanted` is in a line.
@@ -237,7 +327,7 @@ fn crash(kernel: &Path, child: &Child) -> Result<()> {
 }
 
 /// Every test passed, none is missing, and the drivers left nothing behind.
-fn check(child: &Child, end: Result<String>, lines: &[String]) -> Result<()> {
+fn check(child: &Child, wanted: usize, end: Result<String>, lines: &[String]) -> Result<()> {
     let tests: Vec<&String> = lines
         .iter()
         .filter(|line| line.starts_with("TEST "))
@@ -262,11 +352,10 @@ fn check(child: &Child, end: Result<String>, lines: &[String]) -> Result<()> {
     let end = end?;
     ensure!(end.starts_with("KERNEL: done status=ok"), "{end}");
     ensure!(
-        tests.len() >= child.tests,
-        "{} ran {} tests, it has {}",
+        tests.len() >= wanted,
+        "{} ran {} tests, not {wanted}",
         child.name,
-        tests.len(),
-        child.tests
+        tests.len()
     );
     let early = lines
         .iter()
