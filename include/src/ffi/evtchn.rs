@@ -18,6 +18,7 @@ use kexec::nt::{Arc, Tag, flush_dpcs};
 use kexec::sync::Notify;
 use kexec::{Passive, Result, Status};
 
+use super::reference::Reference;
 use crate::evtchn::{Channel, EvtchnV9, TYPE_FIXED, TYPE_INTER_DOMAIN, TYPE_UNBOUND, TYPE_VIRQ};
 use crate::interface::Interface;
 
@@ -33,18 +34,12 @@ struct Cell {
 /// A reference to the bus driver's event channels.
 ///
 /// # Invariants
-/// The table came from a provider of that interface, and a reference is held. `closed` is a list of
-/// blocks that only this structure has, linked by `next`.
+/// `closed` is a list of blocks that only this structure has, linked by `next`.
 pub(crate) struct Events {
-    table: EvtchnV9,
+    reference: Reference<EvtchnV9>,
     tag: Tag,
     closed: AtomicPtr<Cell>,
 }
-
-// SAFETY: the table's methods may be called on any processor; the list is made of atomics.
-unsafe impl Send for Events {}
-// SAFETY: as above.
-unsafe impl Sync for Events {}
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,18 +67,20 @@ impl Events {
     /// The table came from a provider of the interface, whose image stays loaded while a reference is
     /// held.
     pub(crate) unsafe fn acquire(table: EvtchnV9, tag: Tag) -> Result<Self> {
-        let events = ManuallyDrop::new(Self {
-            table,
+        Ok(Self {
+            // SAFETY: passed on.
+            reference: unsafe { Reference::acquire(table)? },
             tag,
             closed: AtomicPtr::default(),
-        });
-        // SAFETY: `acquire` may be called with any copy of the provider's table.
-        Status::check(unsafe { (events.table.acquire)(events.this()) })?;
-        Ok(ManuallyDrop::into_inner(events))
+        })
+    }
+
+    fn table(&self) -> &EvtchnV9 {
+        self.reference.table()
     }
 
     fn this(&self) -> *mut Interface {
-        ptr::from_ref(&self.table.interface).cast_mut()
+        self.reference.this()
     }
 
     /// Opens a channel, masked until the first unmask.
@@ -113,7 +110,7 @@ impl Events {
         // SAFETY: a reference is held; the context is a pool block that is freed only after the
         // channel is closed and every processor has left its interrupts.
         let channel = unsafe {
-            (self.table.open)(
+            (self.table().open)(
                 self.this(),
                 kind,
                 Some(delivered),
@@ -153,8 +150,6 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // SAFETY: the reference of the invariant is given back once, and the table is not used again.
-        unsafe { (self.table.release)(self.this()) };
         let mut next = *self.closed.get_mut();
         if next.is_null() {
             return;
@@ -203,7 +198,7 @@ impl Open<'_> {
     pub(crate) fn port(&self) -> u32 {
         let events = self.events;
         // SAFETY: a reference is held and the channel is open.
-        unsafe { (events.table.get_port)(events.this(), self.channel.as_ptr()) }
+        unsafe { (events.table().get_port)(events.this(), self.channel.as_ptr()) }
     }
 
     /// Deliveries so far.
@@ -216,21 +211,22 @@ impl Open<'_> {
         let events = self.events;
         let _dispatch = Raised::to_dispatch();
         // SAFETY: a reference is held, the channel is open, and the level is DISPATCH_LEVEL.
-        unsafe { (events.table.send)(events.this(), self.channel.as_ptr()) };
+        unsafe { (events.table().send)(events.this(), self.channel.as_ptr()) };
     }
 
     /// Unmasks; an event that is pending is raised again.
     pub(crate) fn unmask(&self) {
         let events = self.events;
         // SAFETY: a reference is held, the channel is open, the level is at most DISPATCH_LEVEL.
-        unsafe { (events.table.unmask)(events.this(), self.channel.as_ptr(), 0, 1) };
+        unsafe { (events.table().unmask)(events.this(), self.channel.as_ptr(), 0, 1) };
     }
 
     /// Unmasks unless an event is pending, which is then the caller's: true.
     pub(crate) fn try_unmask(&self) -> bool {
         let events = self.events;
         // SAFETY: a reference is held, the channel is open, the level is at most DISPATCH_LEVEL.
-        let pending = unsafe { (events.table.unmask)(events.this(), self.channel.as_ptr(), 0, 0) };
+        let pending =
+            unsafe { (events.table().unmask)(events.this(), self.channel.as_ptr(), 0, 0) };
         pending != 0
     }
 
@@ -238,7 +234,7 @@ impl Open<'_> {
     pub(crate) fn trigger(&self) {
         let events = self.events;
         // SAFETY: a reference is held, the channel is open, the level is at most DISPATCH_LEVEL.
-        unsafe { (events.table.trigger)(events.this(), self.channel.as_ptr()) };
+        unsafe { (events.table().trigger)(events.this(), self.channel.as_ptr()) };
     }
 
     /// Binds to a processor by group and number in the group.
@@ -246,7 +242,7 @@ impl Open<'_> {
         let events = self.events;
         // SAFETY: a reference is held and the channel is open.
         let status =
-            unsafe { (events.table.bind)(events.this(), self.channel.as_ptr(), group, number) };
+            unsafe { (events.table().bind)(events.this(), self.channel.as_ptr(), group, number) };
         Status::check(status)
     }
 
@@ -274,7 +270,7 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         let events = self.events;
         // SAFETY: a reference is held; the channel is closed once.
-        unsafe { (events.table.close)(events.this(), self.channel.as_ptr()) };
+        unsafe { (events.table().close)(events.this(), self.channel.as_ptr()) };
         // SAFETY: taken once, in `drop`.
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
         events.bury(cell);
