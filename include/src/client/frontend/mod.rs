@@ -213,6 +213,7 @@ impl<'a> Frontend<'a> {
         };
         let cause = match self.attach(device, &sight).await? {
             Ok((link, keys)) => self.serve(device, &sight, link, &keys).await?,
+            Err(Cause::Device(Err(_))) if self.services.suspend.count() != count => Cause::Resumed,
             Err(cause @ (Cause::Closing | Cause::Device(_))) => {
                 let _ = self.switch(State::Closed, None).await?;
                 cause
@@ -274,6 +275,13 @@ impl<'a> Frontend<'a> {
         keys: &Keys,
     ) -> Result<Cause> {
         let ended = self.connected(device, sight, &mut link, keys).await;
+        let ended = match ended {
+            // A channel or a grant that went with a suspend is no failure of the device's.
+            Ok(Cause::Device(Err(_))) | Err(_) if self.services.suspend.count() != sight.count => {
+                Ok(Cause::Resumed)
+            }
+            other => other,
+        };
         let parted = match ended {
             // There is nobody to tell, or nobody who uses anything of ours.
             Ok(Cause::Resumed | Cause::Removed) | Err(_) => Ok(None),

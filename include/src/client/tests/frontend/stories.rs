@@ -257,6 +257,25 @@ fn after_a_suspend_the_link_is_dropped_without_a_word_and_made_anew() {
 }
 
 #[test]
+fn a_device_that_fails_by_a_suspend_is_connected_anew() {
+    let mut machine = Machine::offered();
+    machine.connect();
+    // The device sees that its channel is dead before the frontend has read a key.
+    *machine.script.result.lock().expect("lock") = Some(Err(Status::DEVICE_NOT_CONNECTED));
+    machine.script.finish.notify();
+    machine.tree.write(STATE, "1");
+    machine.backend(State::InitWait);
+    machine.tree.hold(true);
+    machine.suspend.resume();
+    machine.go_pending();
+    assert_eq!(machine.script.trace(), "disconnect");
+    machine.tree.written(STATE);
+    machine.tree.hold(false);
+    while machine.tree.step() {}
+    assert_eq!(machine.states(), "13");
+}
+
+#[test]
 fn keys_that_are_gone_end_the_frontend_in_every_state_and_nothing_is_made_anew() {
     for stage in 0..4 {
         let mut machine = Machine::new();
