@@ -10,7 +10,7 @@ use crate::evtchn::Channel;
 use crate::ffi::{PAGE, map_frames};
 use crate::gnt::Page;
 use crate::store::{Refused, Store};
-use crate::{Failure, Result};
+use crate::{Failure, Result, report};
 
 fn limit(args: &mut Args) -> Result<Duration> {
     Ok(Duration::from_secs(args.option("--timeout")?.unwrap_or(30)))
@@ -125,7 +125,7 @@ fn parse_patch(text: &str) -> Result<(usize, Vec<u8>)> {
     Ok((offset, data.map_err(|_| bad())?))
 }
 
-/// `xenpeer store read|write|ls|rm|perms|wait|conflict|rate PATH ..`
+/// `xenpeer store read|write|ls|rm|perms|wait|conflict|rate PATH ..`, `xenpeer store watches DOMID`
 pub(crate) fn store(mut args: Args) -> Result {
     let verb = args.need("the request")?;
     let limit = limit(&mut args)?;
@@ -172,6 +172,12 @@ pub(crate) fn store(mut args: Args) -> Result {
             let depth: u32 = args.option("--depth")?.unwrap_or(1);
             args.end()?;
             rate(&mut store, &path, count, depth.max(1))?;
+        }
+        "watches" => {
+            args.end()?;
+            let bad = |_| Failure::new(format!("bad domain {path}"));
+            let domid = path.parse().map_err(bad)?;
+            println!("{}", report::watches(&mut store, domid)?);
         }
         "conflict" => {
             args.end()?;

@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use rustix::io;
 use rustix::ioctl::{Direction, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
@@ -171,6 +171,13 @@ impl Mapping {
         // SAFETY: The mapping is `len` bytes long and lives as long as `self`; the guest writes to it at any time,
         // which atomics allow.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.len) }
+    }
+
+    /// The same as 32-bit words.
+    pub(crate) fn words(&self) -> &[AtomicU32] {
+        let at = self.at.as_ptr().cast::<AtomicU32>();
+        // SAFETY: As in `bytes`; a mapping begins at a page, so words are aligned.
+        unsafe { std::slice::from_raw_parts(at, self.len / 4) }
     }
 
     /// A copy of page `index`, which must exist: see [`map_frames`]. Else the process gets a bus error.

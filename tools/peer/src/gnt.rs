@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ffi::{Call, Mapping, PAGE, request};
 use crate::{Failure, Result};
@@ -53,6 +53,11 @@ impl Page {
     /// The page's bytes now.
     pub(crate) fn read(&self) -> Vec<u8> {
         self.mapping.read()
+    }
+
+    /// The page as 32-bit words, which the guest uses at the same time.
+    pub(crate) fn words(&self) -> &[AtomicU32] {
+        self.mapping.words()
     }
 
     /// Gives the page back.

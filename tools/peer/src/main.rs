@@ -5,11 +5,13 @@
 mod agent;
 mod args;
 mod device;
+mod echo;
 mod evtchn;
 #[expect(unsafe_code, reason = "ioctl and mmap of Xen's device files")]
 mod ffi;
 mod gnt;
 mod probe;
+mod report;
 mod sample;
 mod store;
 
@@ -37,7 +39,8 @@ impl fmt::Display for Failure {
 /// Result of a command.
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
-const USAGE: &str = "usage: xenpeer agent|sample|probe|evtchn|store|gnt|dump ... (see README.md)";
+const USAGE: &str =
+    "usage: xenpeer agent|sample|probe|echo|evtchn|store|gnt|dump ... (see README.md)";
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Some("agent") => agent::run(args),
         Some("sample") => sample::run(args),
         Some("probe") => probe::run(args),
+        Some("echo") => echo::run(args),
         Some("evtchn") => device::evtchn(args),
         Some("gnt") => device::gnt(args),
         Some("dump") => device::dump(args),

@@ -16,6 +16,7 @@ const SOCKET: &str = "/run/xenstored/socket";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 enum Op {
+    Control = 0,
     Directory = 1,
     Read = 2,
     GetPerms = 3,
@@ -276,6 +277,11 @@ impl<S: Bounded> Store<S> {
     pub(crate) fn introduce(&mut self, domid: u32, frame: u64, port: u32) -> Answer<()> {
         let payload = format!("{domid}\0{frame}\0{port}\0");
         self.call(Op::Introduce, 0, &[payload.as_bytes()]).map(drop)
+    }
+
+    /// Lets xenstored write what memory it has, and for what, to a file.
+    pub(crate) fn memory_report(&mut self, file: &str) -> Answer {
+        self.call(Op::Control, 0, &[b"memreport\0", file.as_bytes(), b"\0"])
     }
 
     /// Watches a path and what is below it.

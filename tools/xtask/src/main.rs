@@ -40,7 +40,7 @@ enum Command {
     Build(build::Args),
     /// Stamp the INF and gather the driver package
     Package(package::Args),
-    /// Run the sample driver on a real Xen and tell what it did
+    /// Run a child driver on a real Xen and tell what it did
     Run(run::Args),
     /// Run every test
     Test(test::Args),

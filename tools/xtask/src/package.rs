@@ -100,6 +100,7 @@ pub(crate) fn rig_registry() -> Result<String> {
     for child in [
         "tools/xensample/xensample.inf",
         "tools/xenprobe/xenprobe.inf",
+        "tools/xenecho/xenecho.inf",
         "tools/cdriver/cchild/cchild.inf",
         "tools/xenbench/xenbench.inf",
     ] {
@@ -231,7 +232,7 @@ mod tests {
     fn the_rig_gets_the_package_and_the_children() {
         let registry = rig_registry().unwrap();
         assert!(registry.contains(
-            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|CCHILD|BENCH\n"
+            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|ECHO|CCHILD|BENCH\n"
         ));
         assert!(registry.contains("\tUpperFilters\tmulti_sz\tXENFILT\n"));
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rig::{Cache, GuestConfig, Payload, Rig, RigConfig, pack};
 
 use crate::build::{self, Flavor};
-use crate::{dump, package, setup, util};
+use crate::{dump, package, setup, test, util};
 
 /// How long the guest may take, restored snapshot to its last line.
 const GUEST_LIMIT: Duration = Duration::from_secs(240);
@@ -20,9 +20,23 @@ const GUEST_LIMIT: Duration = Duration::from_secs(240);
 /// What the kernel does in a sample run: PnP, until the sample has said how it ended; then every device is tried from user mode.
 pub(crate) const SAMPLE: &str = "pnp=1\nuntil=RESULT sample\npnp_wait=120000\ncreate_test=1\n";
 
+/// Children that a run can be about.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Child {
+    /// Measures every operation of store and event channels, with an account
+    Xensample,
+    /// A frontend that bounces messages off a backend in dom0
+    Xenecho,
+    /// Tests every interface
+    Xenprobe,
+}
+
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
+    /// The child driver
+    #[arg(long, value_enum, default_value_t = Child::Xensample)]
+    child: Child,
     /// Virtual CPUs of the guest (1 to 32)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     vcpus: u32,
@@ -47,6 +61,7 @@ impl Args {
     /// A run of the shipping build.
     pub(crate) fn new(vcpus: u32, hvm: bool, checked: bool) -> Self {
         Self {
+            child: Child::Xensample,
             vcpus,
             hvm,
             checked,
@@ -70,17 +85,26 @@ pub(crate) fn progress(begin: Instant) -> impl Fn(&str) + Send + Sync + 'static 
     move |line| eprintln!("[{:6.1} s] {line}", begin.elapsed().as_secs_f64())
 }
 
-/// Runs the sample driver on a real Xen.
+/// Runs a child driver on a real Xen.
 ///
 /// # Errors
 ///
 /// Anything fails to build or boot, or guest and dom0 do not agree.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    if args.child != Child::Xensample && (args.keep || args.dump.is_some()) {
+        bail!("--keep and --dump are for --child xensample only");
+    }
     let say = progress(Instant::now());
     setup::ensure(&[setup::Purpose::Build], args.yes)?;
     say("building the drivers and the test kernel");
     build::images(args.flavor(), &build::IMAGES)?;
     let kernel = build::test_kernel()?;
+    let (flavor, vcpus, hvm) = (args.flavor(), args.vcpus, args.hvm);
+    match args.child {
+        Child::Xenecho => return test::echo::once(&kernel, flavor, vcpus, hvm),
+        Child::Xenprobe => return test::children::once(&kernel, flavor, vcpus, hvm),
+        Child::Xensample => {}
+    }
     let report = run(args, &kernel)?;
     print!("{report}");
     let path = util::root().join("target").join("rig").join("report.json");

@@ -5,10 +5,12 @@
 //! line counts.
 
 mod bench;
-mod children;
+pub(crate) mod children;
 mod drivers;
 mod dump;
+pub(crate) mod echo;
 mod faults;
+mod footprint;
 mod sample;
 pub(crate) mod storm;
 mod suspend;
@@ -159,6 +161,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             sample::steps(&mut suite, &kernel);
             children::steps(&mut suite, &kernel);
             bench::steps(&mut suite);
+            echo::steps(&mut suite, &kernel);
             suspend::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
             dump::steps(&mut suite, &kernel);

@@ -30,12 +30,13 @@ pub(crate) use kernel::test_kernel;
 use crate::{setup, util};
 
 /// Images of the package and the packages that they are made from. An importer comes after what it imports.
-pub(crate) const IMAGES: [&str; 6] = [
+pub(crate) const IMAGES: [&str; 7] = [
     "xen",
     "xenbus",
     "xenfilt",
     "xensample",
     "xenprobe",
+    "xenecho",
     "xentest",
 ];
 
@@ -46,7 +47,7 @@ pub(crate) const TEST_IMAGES: [&str; 2] = ["kstorm", "xenbench"];
 fn package_dir(name: &str) -> PathBuf {
     let root = util::root();
     match name {
-        "xensample" | "xenprobe" | "xenbench" | "xentest" | "kstorm" => {
+        "xensample" | "xenprobe" | "xenecho" | "xenbench" | "xentest" | "kstorm" => {
             root.join("tools").join(name)
         }
         _ => root.join(name),

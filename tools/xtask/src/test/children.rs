@@ -135,7 +135,7 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
     for child in &CHILDREN {
         for guest in &GUESTS {
             suite.step(&format!("{}: {}", child.name, guest.name), || {
-                test(kernel, child, guest)
+                test(kernel, child, guest).map(drop)
             });
         }
         for (service, guest) in child.stops {
@@ -201,7 +201,31 @@ fn start(kernel: &Path, child: &Child, guest: &Guest, payload: &Payload) -> Resu
     Ok(rig)
 }
 
-fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<()> {
+/// Every test of xenprobe in one guest, for `cargo xtask run --child xenprobe`.
+///
+/// # Errors
+/// As the steps.
+pub(crate) fn once(kernel: &Path, flavor: Flavor, vcpus: u32, hvm: bool) -> Result<()> {
+    let guest = Guest {
+        name: "",
+        vcpus,
+        hvm,
+        checked: flavor == Flavor::Checked,
+        registry: "",
+        logs: false,
+        watches: true,
+    };
+    let [_, xenprobe] = &CHILDREN;
+    for line in test(kernel, xenprobe, &guest)? {
+        if line.starts_with("TEST ") || line.starts_with("RESULT ") {
+            println!("    {line}");
+        }
+    }
+    Ok(())
+}
+
+/// The guest's lines.
+fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<Vec<String>> {
     let flavor = if guest.checked {
         Flavor::Checked
     } else {
@@ -211,13 +235,13 @@ fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<()> {
     let payload = payload(child, flavor, "", &format!("{}{watches}", guest.registry))?;
     let mut rig = start(kernel, child, guest, &payload)?;
     let tests = child.tests + usize::from(guest.watches);
-    finish(&mut rig, child, tests)?;
+    let lines = finish(&mut rig, child, tests)?;
     if guest.logs {
         let log = rig.dom0_ok(&format!("cat {CONSOLE_LOG}"))?;
         let log: Vec<String> = log.lines().map(str::to_owned).collect();
         said(&["xenbus: child ", "XENBUS|STORE: requests "], &log).context("over the console")?;
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// The PnP manager stops `service` with all above it and starts it again, and the child passes its tests once more.
