@@ -35,6 +35,7 @@
 //! Everything here runs at `<= DISPATCH_LEVEL` unless it says otherwise; futures and guards must be
 //! dropped without a lock held that a callback of the bus could want.
 
+mod blocking;
 mod cache;
 mod console;
 mod debug;
@@ -57,7 +58,7 @@ pub use evtchn::{Channel, Evtchn, Masking};
 pub use gnttab::{Cache as GrantCache, Foreign, Gnttab, Grant, RETRY};
 pub use range_set::{RangeSet, RangeSets, Taken};
 pub use shared_info::{SharedInfo, Time};
-pub use store::{Store, Transaction, Watch};
+pub use store::{Kind, Store, Transaction, Watch};
 pub use suspend::{Resumes, Suspend};
 pub use unplug::{Emulated, Unplug};
 pub use value::{Names, Permissions, Value};

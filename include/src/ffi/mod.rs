@@ -10,6 +10,7 @@ pub(crate) mod console;
 pub(crate) mod debug;
 pub(crate) mod evtchn;
 pub(crate) mod gnttab;
+pub(crate) mod published;
 pub(crate) mod query;
 pub(crate) mod range_set;
 pub(crate) mod reference;

@@ -39,6 +39,7 @@ counted!(
     crate::range_set::RangeSetV1,
     crate::shared_info::SharedInfoV3,
     crate::shared_info::SharedInfoV4,
+    crate::store::StoreV2,
     crate::store_async::AsyncStoreV1,
     crate::suspend::SuspendV1,
     crate::unplug::UnplugV3,

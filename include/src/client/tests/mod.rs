@@ -8,6 +8,7 @@ mod events;
 mod evtchn;
 mod frontend;
 mod gnttab;
+mod published;
 mod range_set;
 mod services;
 mod store;

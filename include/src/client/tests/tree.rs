@@ -9,7 +9,7 @@ use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::format;
 use std::string::String;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::vec::Vec;
 
 use kexec::{Result, Status};
@@ -59,6 +59,7 @@ struct State {
     watches: BTreeMap<u64, (String, WatchCallback, usize)>,
     history: Vec<Change>,
     hold: bool,
+    callers: usize,
     requests: usize,
     fail: Option<(usize, Status)>,
     conflicts: usize,
@@ -66,7 +67,11 @@ struct State {
 
 /// The store.
 #[derive(Default)]
-pub(super) struct Tree(Mutex<State>);
+pub(super) struct Tree {
+    state: Mutex<State>,
+    /// [`State::hold`] has ended.
+    released: Condvar,
+}
 
 impl State {
     fn put(&mut self, change: &Change) {
@@ -240,7 +245,7 @@ impl Tree {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("lock")
+        self.state.lock().expect("lock")
     }
 
     /// Somebody else writes.
@@ -277,6 +282,63 @@ impl Tree {
     /// Requests wait for [`Self::step`] from now on, or do not.
     pub(super) fn hold(&self, hold: bool) {
         self.lock().hold = hold;
+        self.released.notify_all();
+    }
+
+    /// A request of somebody who waits for its answer.
+    pub(super) fn wait_for(
+        &self,
+        operation: u32,
+        transaction: u64,
+        path: String,
+        value: String,
+    ) -> Result<Vec<u8>> {
+        let asked = Asked {
+            operation,
+            transaction,
+            path,
+            value,
+        };
+        let mut state = self.lock();
+        state.callers += 1;
+        while state.hold {
+            state = self.released.wait(state).expect("lock");
+        }
+        state.callers -= 1;
+        let (answer, change) = state.carry_out(&asked);
+        let fired = state.fired(&change);
+        drop(state);
+        call(fired);
+        answer
+    }
+
+    /// Those who wait while requests are held.
+    pub(super) fn callers(&self) -> usize {
+        self.lock().callers
+    }
+
+    /// Registers a watch; its number.
+    pub(super) fn watch(&self, path: String, callback: WatchCallback, context: usize) -> u64 {
+        let mut state = self.lock();
+        state.next += 1;
+        let id = state.next;
+        state.watches.insert(id, (path, callback, context));
+        drop(state);
+        call([(callback, context)].into());
+        id
+    }
+
+    /// Removes a watch.
+    pub(super) fn unwatch(&self, id: u64) {
+        let removed = self.lock().watches.remove(&id);
+        assert!(removed.is_some(), "removed twice");
+    }
+
+    /// References, after `more` were added.
+    pub(super) fn references(&self, more: isize) -> usize {
+        let mut state = self.lock();
+        state.references = state.references.checked_add_signed(more).expect("a count");
+        state.references
     }
 
     /// Answers the oldest request that waits; false when there is none.
@@ -357,7 +419,7 @@ unsafe fn text(data: *const u8, length: u32) -> String {
 
 unsafe extern "C" fn acquire(this: *mut Interface) -> NtStatus {
     // SAFETY: called through the table.
-    unsafe { tree(this) }.lock().references += 1;
+    unsafe { tree(this) }.references(1);
     0
 }
 
@@ -365,7 +427,7 @@ unsafe extern "C" fn release(this: *mut Interface) {
     // SAFETY: called through the table.
     let tree = unsafe { tree(this) };
     assert_eq!(tree.left(), 0, "released with something left");
-    tree.lock().references -= 1;
+    tree.references(-1);
 }
 
 unsafe extern "C" fn submit(
@@ -436,23 +498,13 @@ unsafe extern "C" fn watch_add(
     let tree = unsafe { tree(this) };
     // SAFETY: the path's bytes.
     let path = unsafe { text(path, path_length) };
-    let mut state = tree.lock();
-    state.next += 1;
-    let id = state.next;
-    let context = context as usize;
-    state.watches.insert(id, (path, callback, context));
+    let id = tree.watch(path, callback, context as usize);
     // SAFETY: the caller's place for the handle.
     unsafe { handle.write(id as *mut WatchHandle) };
-    drop(state);
-    call([(callback, context)].into());
     0
 }
 
 unsafe extern "C" fn watch_remove(this: *mut Interface, handle: *mut WatchHandle) {
     // SAFETY: called through the table.
-    let removed = unsafe { tree(this) }
-        .lock()
-        .watches
-        .remove(&(handle as u64));
-    assert!(removed.is_some(), "removed twice");
+    unsafe { tree(this) }.unwatch(handle as u64);
 }

@@ -17,6 +17,8 @@ use crate::{run, util};
 const LIMIT: Duration = Duration::from_secs(120);
 /// Messages of a backend that comes to its end.
 const MESSAGES: u32 = 2000;
+/// The bus hides its asynchronous store.
+const HIDDEN: &str = "V\t\\Registry\\Machine\\System\\CurrentControlSet\\Services\\xenbus\\Parameters\tAsyncStore\tdword\t0\n";
 /// Messages that never end.
 const ENDLESS: u32 = u32::MAX;
 
@@ -25,7 +27,20 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
         let name = format!("xenecho: backend closes, dies, starts anew and is moved, {vcpus} vCPU");
         suite.step(&name, || {
             let machine = Machine::start(kernel, Flavor::Free, vcpus, false, "")?;
-            machine.play(Machine::trouble)
+            machine.play(Machine::trouble).map(drop)
+        });
+        let name = format!("xenecho: the same over the published store, {vcpus} vCPU");
+        suite.step(&name, || {
+            let machine = Machine::start(kernel, Flavor::Free, vcpus, false, HIDDEN)?;
+            let lines = machine.play(Machine::trouble)?;
+            let said = lines
+                .iter()
+                .any(|line| line.contains("has no XENBUS_ASYNC_STORE"));
+            ensure!(
+                said,
+                "the child has not said that it uses the published store"
+            );
+            Ok(())
         });
     }
 }
@@ -36,7 +51,8 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
 /// The rig cannot start, or one of the two ends is not content.
 pub(crate) fn once(kernel: &Path, flavor: Flavor, vcpus: u32, hvm: bool) -> Result<()> {
     let machine = Machine::start(kernel, flavor, vcpus, hvm, "")?;
-    machine.play(|machine| machine.backend(&format!("--messages {MESSAGES} --last")))
+    let once = |machine: &mut Machine| machine.connected(&format!("--messages {MESSAGES} --last"));
+    machine.play(once).map(drop)
 }
 
 struct Machine {
@@ -145,8 +161,8 @@ impl Machine {
         self.connected(&format!("--messages {MESSAGES} --last"))
     }
 
-    /// Plays `story`, lets the last backend and the guest come to their ends, and looks for what is left.
-    fn play(mut self, story: impl FnOnce(&mut Self) -> Result<Job>) -> Result<()> {
+    /// Plays `story`, lets the last backend and the guest come to their ends, and looks for what is left. The guest's lines.
+    fn play(mut self, story: impl FnOnce(&mut Self) -> Result<Job>) -> Result<Vec<String>> {
         let outcome = self.whole(story);
         if outcome.is_err() {
             for line in self.rig.guest_log()?.iter().rev().take(60).rev() {
@@ -156,7 +172,7 @@ impl Machine {
         outcome
     }
 
-    fn whole(&mut self, story: impl FnOnce(&mut Self) -> Result<Job>) -> Result<()> {
+    fn whole(&mut self, story: impl FnOnce(&mut Self) -> Result<Job>) -> Result<Vec<String>> {
         let mut last = story(self)?;
         let end = self
             .rig
@@ -186,6 +202,6 @@ impl Machine {
             println!("    {line}");
         }
         println!("    left behind, as Xen and xenstored see it: {after:?}");
-        Ok(())
+        Ok(lines)
     }
 }

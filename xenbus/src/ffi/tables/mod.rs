@@ -25,13 +25,13 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use kexec::nt::wdm::{Device, QueryInterface};
 use kexec::nt::{Arc, Box, sys};
-use kexec::{Result, Status, warn};
+use kexec::{Passive, Result, Status, warn};
 use xenbus_interface::{Guid, Interface};
 
 use super::TAG;
 use super::bus::Bus;
 use super::driver::Extension;
-use super::fdo::Fdo;
+use super::fdo::{Fdo, parameters};
 use crate::facade::printf::Arguments;
 use crate::interfaces;
 use crate::store::Client;
@@ -86,7 +86,7 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
     let caller = core::ptr::from_ref(caller).cast_mut().cast();
     match (answer.name, answer.version) {
         ("STORE", 2) => query.answer(store::table(caller)),
-        ("STORE_ASYNC", 1) => query.answer(store_async::table(caller)),
+        ("STORE_ASYNC", 1) if offers_async_store() => query.answer(store_async::table(caller)),
         ("CONSOLE", 1) => query.answer(console::table(context)),
         ("DEBUG", 1) => query.answer(debug::table(context)),
         ("UNPLUG", 1) => query.answer(unplug::v1(context)),
@@ -109,6 +109,15 @@ pub(super) fn answer(fdo: &Fdo, caller: &Caller, query: &QueryInterface) -> Resu
         ("EVTCHN", 9) => query.answer(evtchn::v9(context)),
         _ => Err(Status::NOT_SUPPORTED),
     }
+}
+
+/// Whether children find the asynchronous store. `AsyncStore` = 0 in the bus's parameters hides it, so that they meet a bus like
+/// the C package's.
+fn offers_async_store() -> bool {
+    let value = Passive::here().ok_or(Status::INVALID_DEVICE_STATE);
+    let value = value.and_then(parameters);
+    let value = value.and_then(|key| key.query_dword(kexec::wstr!("AsyncStore")));
+    value.map_or(true, |value| value != 0)
 }
 
 /// Who calls: a child, as the store tells them apart. Its address is the context of the store tables.
