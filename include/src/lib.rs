@@ -35,6 +35,9 @@ pub mod shared_info;
 pub mod store;
 pub mod store_async;
 pub mod suspend;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../TUTORIAL.md")]
+pub mod tutorial {}
 pub mod unplug;
 pub mod xen;
 

@@ -41,17 +41,13 @@ pub(crate) const IMAGES: [&str; 7] = [
 ];
 
 /// Drivers for tests, which are not part of any package.
-pub(crate) const TEST_IMAGES: [&str; 2] = ["kstorm", "xenbench"];
+pub(crate) const TEST_IMAGES: &[&str] = &["kstorm", "xenbench"];
 
 /// Folder of the package that an image is made from.
 fn package_dir(name: &str) -> PathBuf {
     let root = util::root();
-    match name {
-        "xensample" | "xenprobe" | "xenecho" | "xenbench" | "xentest" | "kstorm" => {
-            root.join("tools").join(name)
-        }
-        _ => root.join(name),
-    }
+    let tool = root.join("tools").join(name);
+    if tool.is_dir() { tool } else { root.join(name) }
 }
 
 /// Arguments of `cargo xtask build`.
@@ -146,7 +142,7 @@ pub(crate) fn images(flavor: Flavor, names: &[&str]) -> Result<()> {
         if !IMAGES.contains(name) && !TEST_IMAGES.contains(name) {
             bail!(
                 "there is no image `{name}`: the images are {}",
-                [&IMAGES[..], &TEST_IMAGES[..]].concat().join(", ")
+                [&IMAGES[..], TEST_IMAGES].concat().join(", ")
             );
         }
     }
