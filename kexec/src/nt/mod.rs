@@ -37,7 +37,7 @@ pub use log::RateLimit;
 pub use memory::{Cache, IoMapping, PAGE_SIZE, Pages, Shared};
 pub use mutex::{Mutex, MutexGuard};
 pub use panic::BUGCHECK_PANIC;
-pub use pool::{Arc, Box, IntoIter, String, Tag, Vec, WString};
+pub use pool::{Arc, Box, IntoIter, Link, String, Tag, Vec, WString};
 pub use queued::QueuedSpinLock;
 pub use registry::Key;
 pub use rundown::{Rundown, RundownGuard};

@@ -7,11 +7,13 @@
 
 mod arc;
 mod boxed;
+mod link;
 mod string;
 mod vec;
 
 pub use arc::Arc;
 pub use boxed::Box;
+pub use link::Link;
 pub use string::{String, WString};
 pub use vec::{IntoIter, Vec};
 
