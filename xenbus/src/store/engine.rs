@@ -27,7 +27,7 @@ use kexec::{Duration, Instant, Result, Status};
 use super::delivery::Job;
 use super::framing::{Receiver, Sender};
 use super::queue::Admission;
-use super::request::{After, INLINE, Request, TAG};
+use super::request::{After, INLINE, Request, Started, TAG};
 use super::ring::{self, Control, Fault, RingPage};
 use super::shared::{Policy, Shared, add};
 use super::watch::Fired;
@@ -398,12 +398,14 @@ impl<P: Port> Engine<P> {
 
     /// Gives a request its id and its place in the window; false when it need not be sent.
     fn begin(&mut self, request: Arc<Request>, now: Instant) -> bool {
-        if !request.start() {
+        let Some(Started {
+            kind,
+            tx_id,
+            epoch,
+            len,
+        }) = request.start()
+        else {
             return false;
-        }
-        let (kind, tx_id, epoch, len) = {
-            let state = request.state.lock();
-            (state.kind, state.tx_id, state.epoch, request_len(&state))
         };
         if tx_id != 0 && epoch != self.epoch {
             settle(&self.shared, &request, Err(stale_transaction(kind)));
@@ -552,10 +554,6 @@ impl<P: Port> Engine<P> {
         let silent = self.window.iter().flatten().any(|entry| entry.expired);
         quiet || waited || silent || self.connection != Connection::Up
     }
-}
-
-fn request_len(state: &super::request::State) -> u32 {
-    u32::try_from(state.body_len()).unwrap_or(u32::MAX)
 }
 
 /// What an operation of a dead transaction gets; only END says "again".

@@ -21,13 +21,25 @@ use crate::status;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// A caller that may not wait.
-    Synchronous,
+    Synchronous = 0,
     /// A future, or a completion.
-    Waiting,
+    Waiting = 1,
     /// Nobody hears of the result.
-    Detached,
+    Detached = 2,
     /// Gives something back; never refused for want of room.
-    Cleanup,
+    Cleanup = 3,
+}
+
+impl Admission {
+    /// The one with this number.
+    pub(super) fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Synchronous,
+            2 => Self::Detached,
+            3 => Self::Cleanup,
+            _ => Self::Waiting,
+        }
+    }
 }
 
 /// Most requests queued on behalf of callers that may not wait.
@@ -98,13 +110,13 @@ impl Queue {
             }
             list.limited[class] += 1;
         }
-        let lane = {
+        {
             let mut state = request.state.lock();
             state.phase = Phase::Queued;
             state.submitted = now;
-            state.admission = admission;
-            usize::from(state.lane) % LANES
-        };
+        }
+        request.admit(admission);
+        let lane = usize::from(request.lane()) % LANES;
         list.lanes[lane].push(request.clone());
         list.ready |= 1 << lane;
         list.count += 1;
@@ -114,12 +126,9 @@ impl Queue {
     /// Puts a request back that was taken, in front of its lane, closed or not.
     pub fn put_back(&self, request: &Arc<Request>) {
         let mut list = self.list.lock();
-        let (lane, admission) = {
-            let mut state = request.state.lock();
-            state.phase = Phase::Queued;
-            (usize::from(state.lane) % LANES, state.admission)
-        };
-        if let Some((class, _)) = limit(admission) {
+        request.state.lock().phase = Phase::Queued;
+        let lane = usize::from(request.lane()) % LANES;
+        if let Some((class, _)) = limit(request.admission()) {
             list.limited[class] += 1;
         }
         list.lanes[lane].push_front(request.clone());
@@ -199,7 +208,7 @@ impl List {
             self.ready &= !(1 << lane);
         }
         self.count -= 1;
-        if let Some((class, _)) = limit(request.state.lock().admission) {
+        if let Some((class, _)) = limit(request.admission()) {
             self.limited[class] -= 1;
         }
         Some(request)

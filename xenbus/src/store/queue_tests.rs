@@ -83,3 +83,15 @@ fn the_overdue_leave_every_lane() {
     // 16 and above share a lane with older ones, and wait behind them.
     assert_eq!((gone, queue.len()), (11, 9));
 }
+
+#[test]
+fn an_admission_is_found_again_by_its_number() {
+    for admission in [
+        Admission::Synchronous,
+        Admission::Waiting,
+        Admission::Detached,
+        Admission::Cleanup,
+    ] {
+        assert_eq!(Admission::from_number(admission as u8), admission);
+    }
+}

@@ -17,8 +17,10 @@
 //!
 //! `<= DISPATCH_LEVEL`; the lock inside is held for copies of at most 4096 bytes, never across a wake.
 
+use core::sync::atomic::{AtomicU8, Ordering};
+
 use atomic_waker::AtomicWaker;
-use kexec::nt::{Arc, Box, SpinLock, Tag, Vec};
+use kexec::nt::{Arc, Box, Link, SpinLock, Tag, Vec};
 use kexec::{Instant, Result, Status};
 
 use super::chain::Linked;
@@ -124,6 +126,17 @@ pub struct Callback {
     pub context: usize,
 }
 
+/// What the engine has to know of a request that is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Started {
+    pub(super) kind: Kind,
+    pub(super) tx_id: u32,
+    /// The connection that the transaction belongs to.
+    pub(super) epoch: u32,
+    /// Payload bytes.
+    pub(super) len: u32,
+}
+
 /// What the engine does with a finished request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -141,17 +154,11 @@ pub enum After {
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// The link of the one chain that the request is in: queue or delivery.
-    next: Option<Arc<Request>>,
     pub(super) kind: Kind,
     pub(super) tx_id: u32,
     /// The connection that the transaction belongs to.
     pub(super) epoch: u32,
     pub(super) submitted: Instant,
-    /// The lane of the caller.
-    pub(super) lane: u8,
-    /// How the request was admitted to the queue.
-    pub(super) admission: Admission,
     orphan: bool,
     deliver: bool,
     result: Result,
@@ -162,10 +169,10 @@ pub(super) struct State {
 
 impl Linked for Request {
     fn set_next(&self, next: Arc<Self>) {
-        self.state.lock().next = Some(next);
+        self.next.set(next);
     }
     fn take_next(&self) -> Option<Arc<Self>> {
-        self.state.lock().next.take()
+        self.next.take()
     }
 }
 
@@ -173,10 +180,16 @@ impl Linked for Request {
 pub struct Request {
     pub(super) state: SpinLock<State>,
     waker: AtomicWaker,
+    /// The link of the one chain that the request is in: queue or delivery.
+    next: Link<Request>,
+    /// The lane of the caller.
+    lane: AtomicU8,
+    /// How the request was admitted to the queue: the queue's.
+    admission: AtomicU8,
     /// Held while the call is made, so that taking it away waits for a call in progress.
     callback: SpinLock<Option<Callback>>,
     /// The connection, for a request that is given back by itself.
-    owner: SpinLock<Option<Arc<Shared>>>,
+    owner: Link<Shared>,
 }
 
 impl Request {
@@ -205,13 +218,10 @@ impl Request {
             Self {
                 state: SpinLock::new(State {
                     phase: Phase::Idle,
-                    next: None,
                     kind,
                     tx_id,
                     epoch,
                     submitted: Instant::NEVER,
-                    lane: 0,
-                    admission: Admission::Waiting,
                     orphan: false,
                     deliver: callback.is_some(),
                     result: Ok(()),
@@ -219,8 +229,11 @@ impl Request {
                     listing: None,
                 }),
                 waker: AtomicWaker::new(),
+                next: Link::new(),
+                lane: AtomicU8::new(0),
+                admission: AtomicU8::new(Admission::Waiting as u8),
                 callback: SpinLock::new(callback),
-                owner: SpinLock::new(None),
+                owner: Link::new(),
             },
         )
         .map_err(status::no_memory)
@@ -228,17 +241,32 @@ impl Request {
 
     /// Puts the request on the lane of its caller.
     pub(crate) fn set_lane(&self, lane: u8) {
-        self.state.lock().lane = lane;
+        self.lane.store(lane, Ordering::Relaxed);
+    }
+
+    /// The lane.
+    pub(super) fn lane(&self) -> u8 {
+        self.lane.load(Ordering::Relaxed)
+    }
+
+    /// Remembers how the request was admitted. The queue's, under its lock.
+    pub(super) fn admit(&self, admission: Admission) {
+        self.admission.store(admission as u8, Ordering::Relaxed);
+    }
+
+    /// How the request was admitted. The queue's, under its lock.
+    pub(super) fn admission(&self) -> Admission {
+        Admission::from_number(self.admission.load(Ordering::Relaxed))
     }
 
     /// Remembers the connection until the request is given back or has nothing to give back.
     pub(crate) fn set_owner(&self, owner: &Arc<Shared>) {
-        *self.owner.lock() = Some(owner.clone());
+        self.owner.set(owner.clone());
     }
 
     /// The connection, once.
     pub(crate) fn take_owner(&self) -> Option<Arc<Shared>> {
-        self.owner.lock().take()
+        self.owner.take()
     }
 
     /// The slot of the future that waits for this request.
@@ -248,18 +276,7 @@ impl Request {
 
     /// The result, once there is one. The body moves to the caller.
     pub fn take_result(&self) -> Option<Result<Bytes>> {
-        let mut state = self.state.lock();
-        if state.phase != Phase::Done {
-            return None;
-        }
-        Some(match state.result {
-            // A WATCH keeps its body, it is what UNWATCH sends; a START keeps the id.
-            Ok(()) if matches!(state.kind, Kind::WATCH | Kind::TRANSACTION_START) => {
-                Ok(Bytes::EMPTY)
-            }
-            Ok(()) => Ok(core::mem::replace(&mut state.body, Bytes::EMPTY)),
-            Err(status) => Err(status),
-        })
+        self.state.lock().take_result()
     }
 
     /// Whether the request has a result.
@@ -273,16 +290,22 @@ impl Request {
         self.state.lock().orphan = true;
     }
 
-    /// Takes the request off the queue: false when nobody wants it any more and nothing was sent.
-    pub(super) fn start(&self) -> bool {
+    /// Takes the request off the queue: `None` when nobody wants it any more and nothing was sent.
+    pub(super) fn start(&self) -> Option<Started> {
         let mut state = self.state.lock();
         // A clean-up is wanted by the daemon's bookkeeping even if nobody waits for it.
         let skip = state.orphan && !matches!(state.kind, Kind::UNWATCH | Kind::TRANSACTION_END);
         state.phase = if skip { Phase::Done } else { Phase::Sent };
         if skip {
             state.result = Err(status::CANCELLED);
+            return None;
         }
-        !skip
+        Some(Started {
+            kind: state.kind,
+            tx_id: state.tx_id,
+            epoch: state.epoch,
+            len: u32::try_from(state.body_len()).unwrap_or(u32::MAX),
+        })
     }
 
     /// Runs `f` over the payload to send.
@@ -337,10 +360,14 @@ impl Request {
         let Some(callback) = callback.take() else {
             return;
         };
-        if let Some(id) = self.started() {
-            let identity = identity(id, self.state.lock().epoch);
-            (callback.call)(&callback, Ok(&identity.to_le_bytes()));
-        } else if let Some(result) = self.take_result() {
+        let result = {
+            let mut state = self.state.lock();
+            match state.started() {
+                Some(id) => Some(Bytes::join(&[&identity(id, state.epoch).to_le_bytes()])),
+                None => state.take_result(),
+            }
+        };
+        if let Some(result) = result {
             (callback.call)(&callback, result.as_deref().map_err(|status| *status));
         }
     }
@@ -402,10 +429,7 @@ impl Request {
 
     /// The transaction that a finished START opened.
     pub(crate) fn started(&self) -> Option<u32> {
-        let state = self.state.lock();
-        let done = state.phase == Phase::Done && state.result.is_ok();
-        let id = state.body.first_chunk::<4>()?;
-        (done && state.kind == Kind::TRANSACTION_START).then(|| u32::from_le_bytes(*id))
+        self.state.lock().started()
     }
 }
 
@@ -437,6 +461,28 @@ impl State {
     /// Payload bytes.
     pub(super) fn body_len(&self) -> usize {
         self.body.len()
+    }
+
+    /// See [`Request::take_result`].
+    fn take_result(&mut self) -> Option<Result<Bytes>> {
+        if self.phase != Phase::Done {
+            return None;
+        }
+        Some(match self.result {
+            // A WATCH keeps its body, it is what UNWATCH sends; a START keeps the id.
+            Ok(()) if matches!(self.kind, Kind::WATCH | Kind::TRANSACTION_START) => {
+                Ok(Bytes::EMPTY)
+            }
+            Ok(()) => Ok(core::mem::replace(&mut self.body, Bytes::EMPTY)),
+            Err(status) => Err(status),
+        })
+    }
+
+    /// See [`Request::started`].
+    fn started(&self) -> Option<u32> {
+        let done = self.phase == Phase::Done && self.result.is_ok();
+        let id = self.body.first_chunk::<4>()?;
+        (done && self.kind == Kind::TRANSACTION_START).then(|| u32::from_le_bytes(*id))
     }
 
     /// Checks a reply of the right kind and keeps what the caller wants of it.

@@ -7,7 +7,7 @@
 
 use atomic_waker::AtomicWaker;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use kexec::nt::{Arc, SpinLock, Vec};
+use kexec::nt::{Arc, Link, SpinLock, Vec};
 use kexec::{Result, Status};
 
 use super::chain::Linked;
@@ -53,15 +53,15 @@ pub struct Node {
     /// The WATCH request: sent again after a reconnection, and in the end as UNWATCH.
     request: SpinLock<Option<Arc<Request>>>,
     /// The link of the chain of callbacks to make.
-    next: SpinLock<Option<Arc<Node>>>,
+    next: Link<Node>,
 }
 
 impl Linked for Node {
     fn set_next(&self, next: Arc<Self>) {
-        *self.next.lock() = Some(next);
+        self.next.set(next);
     }
     fn take_next(&self) -> Option<Arc<Self>> {
-        self.next.lock().take()
+        self.next.take()
     }
 }
 
@@ -217,7 +217,7 @@ impl Watches {
                 target: SpinLock::new(target),
                 refused: SpinLock::new(None),
                 request: SpinLock::new(None),
-                next: SpinLock::new(None),
+                next: Link::new(),
             },
         )
         .map_err(status::no_memory)?;
