@@ -39,7 +39,7 @@ async fn all<F: Future<Output = Result<Value>>>(
             match call.as_mut().poll(cx) {
                 Poll::Ready(value) => {
                     *done = true;
-                    values.try_push(u64::from(value?.number()?))?;
+                    values.try_push(value?.number()?)?;
                 }
                 Poll::Pending => pending = true,
             }

@@ -272,7 +272,7 @@ fn faults(kernel: &Path, child: &Child, guest: &Guest) -> Result<()> {
     let end = end.context("the guest did not come to its end");
     check(child, child.faults, end, &lines)?;
     let at = |text: &str| lines.iter().position(|line| line == text);
-    let (Some(begin), Some(end)) = (at("RESULT pending 256"), at("RESULT outstanding 0")) else {
+    let (Some(begin), Some(end)) = (at("RESULT pending 256"), at("RESULT pending 0")) else {
         bail!("256 requests were not outstanding");
     };
     let thread = |line: &&String| line.contains("makes a thread");
