@@ -50,6 +50,24 @@ static void suspend_that_is_cancelled_calls_nobody(void)
     XENBUS_SUSPEND(Deregister, &suspend, callbacks[0]);
 }
 
+// The domain asks for it, and the toolstack lets it go on as if nothing had been.
+static void suspend_triggered_by_a_child_returns_when_the_domain_goes_on(void)
+{
+    char answer[64];
+    volatile LONG late = 0;
+    PXENBUS_SUSPEND_CALLBACK callback;
+    CHECK_STATUS(XENBUS_SUSPEND(Register, &suspend, SUSPEND_CALLBACK_LATE, count, (PVOID)&late, &callback), STATUS_SUCCESS);
+    ULONG before = XENBUS_SUSPEND(GetCount, &suspend);
+    BOOLEAN awaited = ask(answer, sizeof answer, "suspend await");
+    CHECK(awaited);
+    if (awaited) {
+        CHECK_STATUS(XENBUS_SUSPEND(Trigger, &suspend), STATUS_SUCCESS);
+        CHECK(ask(answer, sizeof answer, "suspend went"));
+    }
+    CHECK(XENBUS_SUSPEND(GetCount, &suspend) == before && late == 0);
+    XENBUS_SUSPEND(Deregister, &suspend, callback);
+}
+
 void suspend_tests(void)
 {
     if (!QUERY(XENBUS_SUSPEND, XENBUS_SUSPEND_INTERFACE_VERSION_MAX, &suspend)
@@ -59,5 +77,6 @@ void suspend_tests(void)
     }
     RUN(suspend_registers_early_and_late_and_refuses_the_rest);
     RUN(suspend_that_is_cancelled_calls_nobody);
+    RUN(suspend_triggered_by_a_child_returns_when_the_domain_goes_on);
     XENBUS_SUSPEND(Release, &suspend);
 }

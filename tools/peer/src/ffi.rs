@@ -136,6 +136,47 @@ pub(crate) fn map_frames(
     }
 }
 
+/// Arguments of a domctl, with room for the largest of its structures.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Domctl {
+    pub(crate) command: u32,
+    pub(crate) version: u32,
+    pub(crate) domain: u16,
+    pub(crate) pad: [u16; 3],
+    pub(crate) words: [u64; 16],
+}
+
+const _: () = assert!(size_of::<Domctl>() == 144);
+
+/// Bytes of a `vcpu_guest_context`.
+const CONTEXT: usize = 5168;
+
+/// The registers of a vCPU, as Xen hands them out.
+pub(crate) type Context = [u64; CONTEXT / 8];
+
+/// Makes a domctl through `/dev/xen/privcmd`. With `context`, that of vCPU 0 goes along: its address is put where
+/// the two commands that take one want it.
+pub(crate) fn domctl(
+    fd: impl AsFd,
+    domctl: &mut Domctl,
+    context: Option<&mut Context>,
+) -> io::Result<()> {
+    /// `__HYPERVISOR_domctl`.
+    const DOMCTL: u64 = 36;
+    if let Some(context) = context {
+        domctl.words[0] = 0;
+        domctl.words[1] = std::ptr::from_mut(context).addr() as u64;
+    }
+    let opcode = opcode::from_components(Direction::None, b'P', 0, size_of::<[u64; 6]>());
+    let address = std::ptr::from_mut(domctl).addr() as u64;
+    let argument = [DOMCTL, address, 0, 0, 0, 0];
+    let request = Request { opcode, argument };
+    // SAFETY: Xen reads and writes the structure, which lives through the call, and with it at most a context of the size
+    // that it knows; other commands than those that callers in this program make have no pointers.
+    unsafe { ioctl(fd, request) }.map(|_| ())
+}
+
 /// Pages mapped from a device file.
 #[derive(Debug)]
 pub(crate) struct Mapping {

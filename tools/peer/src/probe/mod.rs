@@ -48,6 +48,8 @@ struct Probe {
     bouncer: Option<JoinHandle<Result<u32>>>,
     /// The sender of [`evtchn`].
     storm: Option<evtchn::Storm>,
+    /// The waiter of [`suspend`].
+    sleeper: Option<JoinHandle<Result>>,
     /// The counter of [`store`].
     counter: Option<JoinHandle<Result<u32>>>,
     /// Of [`console`], from the first use.
@@ -70,6 +72,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         limit,
         bouncer: None,
         storm: None,
+        sleeper: None,
         counter: None,
         terminal: None,
         pages: gnttab::Pages::default(),
