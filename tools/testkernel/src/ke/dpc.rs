@@ -112,7 +112,9 @@ pub(crate) fn drain() {
 /// A queued DPC in the range, for the check of freed memory.
 pub(crate) fn queued_in(start: Ptr, len: usize) -> Option<Ptr> {
     let queues = QUEUES.lock();
-    queues.iter().flatten().find_map(|item| match item {
+    // Of CPUs that there are: this is asked whenever a driver frees a block.
+    let queues = queues.iter().take(arch::cpu_count());
+    queues.flatten().find_map(|item| match item {
         Item::Driver(dpc) if (start.0..start.0 + len).contains(&dpc.0) => Some(*dpc),
         _ => None,
     })
