@@ -32,7 +32,7 @@ static void store_loses_nothing_to_a_silent_xenstored(void)
     answered = good = 0;
     CHECK_STATUS(XENBUS_STORE(Printf, &store, NULL, base, (PSTR)"key", "%u", 7), STATUS_SUCCESS);
     CHECK(ask(answer, sizeof answer, "xenstored silence 9000"));
-    pause(2000);
+    pause(3000);
     request.Size = sizeof request;
     request.Operation = XENBUS_ASYNC_STORE_OP_READ;
     request.Path = (const UCHAR *)path;

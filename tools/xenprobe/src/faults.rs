@@ -64,7 +64,7 @@ async fn store_loses_nothing_to_a_silent_xenstored(probe: &Probe, timers: &Timer
     probe
         .ask(text(format_args!("xenstored silence 9000"))?)
         .await?;
-    timers.sleep(Duration::from_secs(2)).await;
+    timers.sleep(Duration::from_secs(3)).await;
     let mut calls = Vec::new(TAG);
     for _ in 0..OUTSTANDING {
         calls.try_push(Box::try_pin(TAG, probe.store.read(KEY))?)?;

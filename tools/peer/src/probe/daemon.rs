@@ -18,7 +18,7 @@ use crate::{Failure, Result};
 const PROGRAM: &str = "/usr/lib/xen-4.17/bin/xenstored";
 const PID_FILE: &str = "/run/xenstored.pid";
 /// Time for the answer to reach the guest.
-const ANSWER: Duration = Duration::from_millis(500);
+const ANSWER: Duration = Duration::from_millis(1500);
 /// How long a new daemon may take to answer.
 const START: Duration = Duration::from_secs(20);
 
