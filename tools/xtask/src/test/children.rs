@@ -14,7 +14,7 @@ use crate::build::{Flavor, cdriver};
 use crate::{run, util};
 
 /// How long a guest may run.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(480);
 
 /// A child: image, class in the store, the fewest tests that it has, what is in its lines or in those of the bus.
 struct Child {
@@ -162,7 +162,7 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
 
 fn payload(child: &Child, flavor: Flavor, more: &str, registry: &str) -> Result<Payload> {
     let boot = format!(
-        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=180000\ntimeout=200\n{more}",
+        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=400000\ntimeout=440\n{more}",
         child.name
     );
     let payload = run::payload(flavor, &boot, &registry.replace("{child}", child.name))?;
@@ -191,7 +191,7 @@ fn start(kernel: &Path, child: &Child, guest: &Guest, payload: &Payload) -> Resu
     })?;
     let mut peer = rig.spawn_dom0(
         &format!(
-            "xenpeer probe --domid {domid} --class {} --timeout 200",
+            "xenpeer probe --domid {domid} --class {} --timeout 440",
             child.class
         ),
         LIMIT,
@@ -246,7 +246,7 @@ fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<Vec<String>> {
 
 /// The PnP manager stops `service` with all above it and starts it again, and the child passes its tests once more.
 fn again(kernel: &Path, child: &Child, service: &str, guest: &Guest) -> Result<()> {
-    let boot = format!("rebalance={service}\ntimeout=400\n");
+    let boot = format!("rebalance={service}\n");
     let payload = payload(child, Flavor::Free, &boot, guest.registry)?;
     let mut rig = start(kernel, child, guest, &payload)?;
     let lines = finish(&mut rig, child, 2 * child.tests)?;
