@@ -63,7 +63,8 @@ impl Store {
     /// published one. `tag` is that of the pool blocks that watches, and requests of the latter, need.
     ///
     /// # Errors
-    /// `STATUS_NOT_SUPPORTED`, after a line in the log: the bus driver has neither, or other versions of them.
+    /// `STATUS_NOT_SUPPORTED`, or `STATUS_REVISION_MISMATCH`, after a line in the log: the bus driver has neither, or other versions
+    /// of them.
     ///
     /// # IRQL
     /// PASSIVE_LEVEL.

@@ -4,10 +4,12 @@
 
 mod bus;
 mod cache;
+mod cancel;
 mod events;
 mod evtchn;
 mod frontend;
 mod gnttab;
+mod negotiation;
 mod published;
 mod range_set;
 mod services;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The store over the published table alone: the same wrappers, on threads, against the tree.
 
-mod table;
+pub(super) mod table;
 
 use core::future::Future;
 use core::pin::pin;

@@ -24,7 +24,7 @@ use crate::store_async::{
 const BUFFER: usize = 512;
 
 /// A table without the asynchronous one beside it. The tree must outlive what is made from it.
-pub(super) fn table(tree: &Tree) -> StoreV2 {
+pub(in super::super) fn table(tree: &Tree) -> StoreV2 {
     // SAFETY: every call passes one pointer as its variable argument; on this ABI a function that names it as a parameter is
     // called in the same way.
     let printf = unsafe { core::mem::transmute::<Formatted, Printf>(printf) };
