@@ -168,6 +168,11 @@ impl Machine {
             for line in self.rig.guest_log()?.iter().rev().take(60).rev() {
                 eprintln!("  {line}");
             }
+            // Where the two ends stand, and which backends run.
+            let look = "xenstore-ls /local/domain/0/backend; xenstore-ls /local/domain/$(xl domid guest)/device; ps | grep xenpeer";
+            if let Ok(said) = self.rig.dom0(look, LIMIT) {
+                eprintln!("{}", said.text);
+            }
         }
         outcome
     }
