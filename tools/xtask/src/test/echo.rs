@@ -29,6 +29,11 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
             let machine = Machine::start(kernel, Flavor::Free, vcpus, false, "")?;
             machine.play(Machine::trouble).map(drop)
         });
+        let name = format!("xenecho: saved and restored to another backend, {vcpus} vCPU");
+        suite.step(&name, || {
+            let machine = Machine::start(kernel, Flavor::Free, vcpus, false, "")?;
+            machine.play(Machine::restored).map(drop)
+        });
         let name = format!("xenecho: the same over the published store, {vcpus} vCPU");
         suite.step(&name, || {
             let machine = Machine::start(kernel, Flavor::Free, vcpus, false, HIDDEN)?;
@@ -78,6 +83,8 @@ impl Machine {
             vcpus,
             hvm,
             paused: true,
+            // dom0 has room for that when it is saved.
+            memory_mib: 96,
             ..GuestConfig::new(image)
         })?;
         let before = Footprint::take(&mut rig)?;
@@ -159,6 +166,31 @@ impl Machine {
         self.kill(fifth)?;
         // Moved back, away from a dead one.
         self.connected(&format!("--messages {MESSAGES} --last"))
+    }
+
+    /// Saved while connected, and restored as another domain with another backend.
+    fn restored(&mut self) -> Result<Job> {
+        const LOG: &str = "/run/echo.log";
+        let first = self.connected(&format!("--messages {MESSAGES}"))?;
+        self.bounced()?;
+        let heard = format!(
+            "until [ \"$(xenstore-read /local/domain/{}/control/feature-suspend)\" = 1 ]; do sleep 1; done",
+            self.domid
+        );
+        let heard = self.rig.dom0(&heard, Duration::from_secs(60))?;
+        heard.ok("control/feature-suspend")?;
+        self.domid = self.rig.save_restore(|domid| {
+            format!(
+                "xenpeer echo --domid {domid} --messages {MESSAGES} --nonce 9 --last --timeout 300 > {LOG} 2>&1 & \
+                 until grep -q ready {LOG}; do usleep 100000; done"
+            )
+        })?;
+        self.kill(first)?;
+        self.connections += 1;
+        self.bounced()?;
+        let verdict =
+            format!("until grep '^PEER' {LOG}; do usleep 100000; done; grep -q '^PEER ok' {LOG}");
+        Ok(self.rig.spawn_dom0(&verdict, LIMIT * 2)?)
     }
 
     /// Plays `story`, lets the last backend and the guest come to their ends, and looks for what is left. The guest's lines.
