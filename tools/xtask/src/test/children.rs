@@ -34,7 +34,7 @@ const CHILDREN: [Child; 2] = [
     Child {
         name: "cchild",
         class: "cchild",
-        tests: 43,
+        tests: 63,
         bugcheck: 0xC0DE_0001,
         said: &[
             "cchild: numbers -5 4000000000 10 abcd ABCD -6000000000 123456789abcdef z%",
@@ -49,7 +49,7 @@ const CHILDREN: [Child; 2] = [
     Child {
         name: "xenprobe",
         class: "probe",
-        tests: 22,
+        tests: 32,
         // A panic's.
         bugcheck: 0xDEAD_4B58,
         said: &["xenprobe: dumped 1", "xenprobe: dumped 2"],
@@ -66,50 +66,113 @@ struct Guest {
     checked: bool,
     /// Registry lines, `{child}` being the child's service.
     registry: &'static str,
+    /// Lines of `boot.cfg`.
+    boot: &'static str,
+    /// A line of its configuration.
+    extra: &'static str,
+    /// How events come to it, in the bus's words.
+    events: &'static [&'static str],
     /// Log lines must have come to dom0 over the console.
     logs: bool,
     /// One more test: a thousand watches at once, which take their time.
     watches: bool,
 }
 
-const GUESTS: [Guest; 4] = [
+impl Guest {
+    /// What the rows change.
+    const PVH: Self = Self {
+        name: "PVH",
+        vcpus: 4,
+        hvm: false,
+        checked: false,
+        registry: "",
+        boot: "",
+        extra: "",
+        events: &["evtchn: fifo abi, 4 of 4 processors have a vector, line 24"],
+        logs: false,
+        watches: false,
+    };
+}
+
+const GUESTS: [Guest; 7] = [
     Guest {
         name: "PVH, 1 vCPU",
         vcpus: 1,
-        hvm: false,
-        checked: false,
         registry: UNPLUGGED,
+        events: &["evtchn: fifo abi, 1 of 1 processors have a vector, line 24"],
         logs: true,
         watches: true,
+        ..Guest::PVH
     },
     Guest {
-        name: "PVH, 4 vCPUs",
-        vcpus: 4,
-        hvm: false,
-        checked: false,
-        registry: "",
-        logs: false,
+        name: "PVH, 4 vCPUs, 4000 channels",
+        registry: MANY,
+        extra: "max_event_channels=6000",
         watches: true,
+        ..Guest::PVH
     },
     Guest {
         name: "PVH, 4 vCPUs, checked drivers",
-        vcpus: 4,
-        hvm: false,
         checked: true,
-        registry: "",
-        logs: false,
-        watches: false,
+        ..Guest::PVH
     },
     Guest {
         name: "HVM, 4 vCPUs",
-        vcpus: 4,
         hvm: true,
-        checked: false,
-        registry: "",
-        logs: false,
-        watches: false,
+        events: &["evtchn: fifo abi, 4 of 4 processors have a vector, line 24"],
+        ..Guest::PVH
+    },
+    Guest {
+        name: "PVH, 1 vCPU, 2-level",
+        vcpus: 1,
+        registry: TWO_LEVEL,
+        events: &["evtchn: 2-level abi, 1 of 1 processors have a vector, line 24"],
+        ..Guest::PVH
+    },
+    Guest {
+        name: "PVH, 4 vCPUs, 2-level, registered event state",
+        registry: TWO_LEVEL_REGISTERED,
+        // Xen goes on writing there.
+        boot: "keeps_pages=xen\n",
+        events: &[
+            "evtchn: 2-level abi, 4 of 4 processors have a vector, line 24",
+            "shared_info: mapped, 4 processors, 4 with event state elsewhere",
+        ],
+        ..Guest::PVH
+    },
+    Guest {
+        name: "HVM, 4 vCPUs, callback line",
+        hvm: true,
+        registry: LINE,
+        events: &["evtchn: fifo abi, 0 of 4 processors have a vector, line 24"],
+        ..Guest::PVH
     },
 ];
+
+/// The child is to open that many channels.
+const MANY: &str = concat!(
+    r"V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters",
+    "\tChannels\tdword\t4000\n"
+);
+
+/// The old ABI of event channels, and a child that knows.
+const TWO_LEVEL: &str = r"
+V	\Registry\Machine\System\CurrentControlSet\Services\xenbus\Parameters	UseEvtchnFifoAbi	dword	0
+V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	TwoLevel	dword	1
+";
+
+/// As [`TWO_LEVEL`], and each processor's event state is in a page of xen.sys.
+const TWO_LEVEL_REGISTERED: &str = r"
+V	\Registry\Machine\System\CurrentControlSet\Services\xenbus\Parameters	UseEvtchnFifoAbi	dword	0
+V	\Registry\Machine\System\CurrentControlSet\Services\xen\Parameters	RegisterVcpuInfo	dword	1
+V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	TwoLevel	dword	1
+";
+
+/// No vectors, so that the platform device's interrupt tells of all events.
+const LINE: &str = r"
+V	\Registry\Machine\System\CurrentControlSet\Services\xenbus\Parameters	UseEvtchnUpcall	dword	0
+V	\Registry\Machine\System\CurrentControlSet\Services\{child}\Parameters	OneProcessor	dword	1
+";
 
 /// A boot without emulated network cards, with the emulated disk, with a monitor service's key, and with the bus's log on the
 /// console too; and what the child is told to expect of that.
@@ -162,7 +225,7 @@ pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
 
 fn payload(child: &Child, flavor: Flavor, more: &str, registry: &str) -> Result<Payload> {
     let boot = format!(
-        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=400000\ntimeout=440\n{more}",
+        "pnp=1\nattach_probe=1\nrelations_probe=xenbus\nuntil=RESULT {} done\npnp_wait=420000\ntimeout=440\n{more}",
         child.name
     );
     let payload = run::payload(flavor, &boot, &registry.replace("{child}", child.name))?;
@@ -187,6 +250,7 @@ fn start(kernel: &Path, child: &Child, guest: &Guest, payload: &Payload) -> Resu
         vcpus: guest.vcpus,
         hvm: guest.hvm,
         paused: true,
+        extra: vec![guest.extra.to_owned()],
         ..GuestConfig::new(image)
     })?;
     let mut peer = rig.spawn_dom0(
@@ -211,9 +275,9 @@ pub(crate) fn once(kernel: &Path, flavor: Flavor, vcpus: u32, hvm: bool) -> Resu
         vcpus,
         hvm,
         checked: flavor == Flavor::Checked,
-        registry: "",
-        logs: false,
+        events: &[],
         watches: true,
+        ..Guest::PVH
     };
     let [_, xenprobe] = &CHILDREN;
     for line in test(kernel, xenprobe, &guest)? {
@@ -232,10 +296,16 @@ fn test(kernel: &Path, child: &Child, guest: &Guest) -> Result<Vec<String>> {
         Flavor::Free
     };
     let watches = if guest.watches { WATCHES } else { "" };
-    let payload = payload(child, flavor, "", &format!("{}{watches}", guest.registry))?;
+    let payload = payload(
+        child,
+        flavor,
+        guest.boot,
+        &format!("{}{watches}", guest.registry),
+    )?;
     let mut rig = start(kernel, child, guest, &payload)?;
     let tests = child.tests + usize::from(guest.watches);
     let lines = finish(&mut rig, child, tests)?;
+    said(guest.events, &lines)?;
     if guest.logs {
         let log = rig.dom0_ok(&format!("cat {CONSOLE_LOG}"))?;
         let log: Vec<String> = log.lines().map(str::to_owned).collect();
