@@ -195,8 +195,17 @@ async fn evtchn_is_closed_in_a_storm_of_dom0(probe: &Probe, timers: &Timers) -> 
     Ok(())
 }
 
-/// Loops until `wanted` channels are open or one is refused.
-fn fill<'a>(probe: &'a Probe, channels: &mut Vec<Channel<'a>>, wanted: usize) -> Result {
+/// Channels opened or unmasked before others have their turn: all of this is at DISPATCH_LEVEL.
+const AT_ONCE: usize = 32;
+
+/// Opens loops until `wanted` channels are open or one is refused.
+async fn fill<'a>(
+    probe: &'a Probe,
+    timers: &Timers,
+    channels: &mut Vec<Channel<'a>>,
+    wanted: usize,
+) -> Result {
+    channels.try_reserve(wanted)?;
     while channels.len() < wanted {
         let Ok(hears) = probe.evtchn.unbound(SELF) else {
             return Ok(());
@@ -206,8 +215,20 @@ fn fill<'a>(probe: &'a Probe, channels: &mut Vec<Channel<'a>>, wanted: usize) ->
         };
         channels.try_push(hears)?;
         channels.try_push(sends)?;
+        if channels.len().is_multiple_of(AT_ONCE) {
+            timers.sleep(SHORT).await;
+        }
     }
     Ok(())
+}
+
+/// Closes them all.
+async fn empty(channels: &mut Vec<Channel<'_>>, timers: &Timers) {
+    while channels.pop().is_some() {
+        if channels.len().is_multiple_of(AT_ONCE) {
+            timers.sleep(SHORT).await;
+        }
+    }
 }
 
 async fn evtchn_opens_as_many_channels_as_the_domain_may(
@@ -217,8 +238,7 @@ async fn evtchn_opens_as_many_channels_as_the_domain_may(
     let asked = probe.channels as usize;
     let wanted = if asked == 0 { 2 * USUAL } else { asked };
     let mut channels = Vec::new(TAG);
-    channels.try_reserve(wanted)?;
-    fill(probe, &mut channels, wanted)?;
+    fill(probe, timers, &mut channels, wanted).await?;
     let opened = channels.len();
     if asked == 0 {
         let usual = USUAL / 2..USUAL;
@@ -226,24 +246,27 @@ async fn evtchn_opens_as_many_channels_as_the_domain_may(
     } else {
         ensure!(opened == asked, "as many as were asked for");
     }
-    for channel in &channels {
-        channel.unmask();
+    for part in channels.chunks(AT_ONCE) {
+        part.iter().for_each(Channel::unmask);
+        timers.sleep(SHORT).await;
     }
     // A port that binds is pending.
     for bound in channels.iter().skip(1).step_by(2) {
         heard(bound, timers).await?;
     }
-    for channel in &channels {
-        channel.send();
+    for part in channels.chunks(AT_ONCE) {
+        part.iter().for_each(Channel::send);
+        timers.sleep(SHORT).await;
     }
     for channel in &channels {
         heard(channel, timers).await?;
     }
-    drop(channels);
+    empty(&mut channels, timers).await;
     // Nothing is left of those, and of the one that was refused.
     let mut again = Vec::new(TAG);
-    again.try_reserve(wanted)?;
-    fill(probe, &mut again, wanted)?;
-    ensure!(again.len() == opened, "as many again");
+    fill(probe, timers, &mut again, wanted).await?;
+    let reopened = again.len();
+    empty(&mut again, timers).await;
+    ensure!(reopened == opened, "as many again");
     Ok(())
 }
