@@ -56,6 +56,11 @@ const PACKAGES: &[(&str, Purpose, &str)] = &[
         Purpose::Build,
         "DDK headers and the kernel's export names",
     ),
+    (
+        "g++-mingw-w64-x86-64-win32",
+        Purpose::Build,
+        "compiles the C headers, as C and as C++",
+    ),
     ("gcc", Purpose::Build, "links build scripts"),
     (
         "wine64",
