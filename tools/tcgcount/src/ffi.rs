@@ -79,7 +79,9 @@ pub(crate) unsafe extern "C" fn qemu_plugin_install(
     let Some(count) = configure(texts) else {
         return -1;
     };
+    // `event` looks at code that `stray` replaces.
     let corrected = crate::event::correct()
+        .and_then(|()| crate::stray::correct())
         .and_then(|()| crate::lock::correct())
         .and_then(crate::priority::correct);
     if let Err(why) = corrected {

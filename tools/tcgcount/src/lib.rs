@@ -6,8 +6,8 @@
 //! line `ADDRESS COUNT` (hex, decimal) per address. Counters are added to by translated code without a lock: exact with
 //! one emulation thread (`-icount`, `thread=single`), else only as long as one CPU at a time makes hypercalls.
 //!
-//! Without `out=` nothing is counted. In every case the plugin corrects three faults of QEMU 7.2 that guests of Xen run into, two of them at
-//! once when they have an IRQL in CR8; see `event.rs`, `lock.rs` and `priority.rs`.
+//! Without `out=` nothing is counted. In every case the plugin corrects four faults of QEMU 7.2 that guests of Xen run into, those
+//! with an IRQL in CR8 at once and those with several processors sometimes; see `event.rs`, `lock.rs`, `priority.rs`, `stray.rs`.
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
@@ -20,6 +20,8 @@ mod lock;
 mod patch;
 #[expect(unsafe_code, reason = "replaces two instructions of the running QEMU")]
 mod priority;
+#[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
+mod stray;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -73,11 +73,8 @@ pub(crate) fn correct() -> Result<usize, String> {
     let operations = (entry + FIRST).wrapping_add_signed(displacement as isize);
     OPERATIONS.store(operations, Ordering::Relaxed);
 
-    // jmp [rip + 0], and the address.
-    let mut jump = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let target = locked as unsafe extern "C" fn(_, _) as usize;
-    jump[6..].copy_from_slice(&target.to_le_bytes());
     // SAFETY: Within the code compared above; the other version does the same under the lock.
-    unsafe { patch::write(entry, &jump) }?;
+    unsafe { patch::write(entry, &patch::jump(target)) }?;
     Ok(entry)
 }

@@ -43,3 +43,10 @@ pub(crate) unsafe fn write(entry: usize, code: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// `jmp [rip + 0]`, and the address.
+pub(crate) fn jump(target: usize) -> [u8; 14] {
+    let mut code = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    code[6..].copy_from_slice(&target.to_le_bytes());
+    code
+}
