@@ -34,4 +34,4 @@ pub const DIRECT_MAP: usize = 0xffff_8000_0000_0000;
 /// Where the kernel image is mapped.
 pub const KERNEL_BASE: usize = 0xffff_ffff_8000_0000;
 /// Most CPUs that this kernel starts.
-pub const MAX_CPUS: usize = 32;
+pub const MAX_CPUS: usize = 48;
