@@ -79,11 +79,11 @@ pub(crate) unsafe extern "C" fn qemu_plugin_install(
     let Some(count) = configure(texts) else {
         return -1;
     };
-    // `event` looks at code that `stray` replaces.
-    let corrected = crate::event::correct()
-        .and_then(|()| crate::stray::correct())
-        .and_then(|()| crate::lock::correct())
-        .and_then(crate::priority::correct);
+    // `priority` searches code that lies together until something in it is replaced.
+    let corrected = crate::lock::correct()
+        .and_then(crate::priority::correct)
+        .and_then(|()| crate::event::correct())
+        .and_then(|()| crate::ignne::correct());
     if let Err(why) = corrected {
         eprintln!("tcgcount: {why}");
         return -1;

@@ -7,7 +7,7 @@
 //! one emulation thread (`-icount`, `thread=single`), else only as long as one CPU at a time makes hypercalls.
 //!
 //! Without `out=` nothing is counted. In every case the plugin corrects four faults of QEMU 7.2 that guests of Xen run into, those
-//! with an IRQL in CR8 at once and those with several processors sometimes; see `event.rs`, `lock.rs`, `priority.rs`, `stray.rs`.
+//! with an IRQL in CR8 at once and those with several processors sometimes; see `event.rs`, `ignne.rs`, `lock.rs`, `priority.rs`.
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
@@ -15,13 +15,13 @@ mod event;
 #[expect(unsafe_code, reason = "QEMU's plugin interface")]
 mod ffi;
 #[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
+mod ignne;
+#[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
 mod lock;
 #[expect(unsafe_code, reason = "reads and writes QEMU's code")]
 mod patch;
 #[expect(unsafe_code, reason = "replaces two instructions of the running QEMU")]
 mod priority;
-#[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
-mod stray;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
