@@ -9,6 +9,23 @@ use kexec::{Duration, Status};
 use super::{BACKEND, Machine, OTHER, PATH, STATE};
 use crate::client::frontend::{End, State};
 
+/// A frontend that has gone so far: 0 not begun, 1 waits for the backend, 2 has offered its link, 3 is connected.
+fn at_stage(stage: u32) -> Machine {
+    let mut machine = Machine::new();
+    if stage >= 1 {
+        machine.go_pending();
+    }
+    if stage >= 2 {
+        machine.backend(State::InitWait);
+        machine.go_pending();
+    }
+    if stage >= 3 {
+        machine.backend(State::Connected);
+        machine.go_pending();
+    }
+    machine
+}
+
 #[test]
 fn keys_and_state_are_told_at_once_and_the_device_runs_when_both_ends_are_connected() {
     let mut machine = Machine::offered();
@@ -58,18 +75,7 @@ fn a_driver_that_closes_waits_for_the_backend_before_the_link_ends() {
 #[test]
 fn a_driver_may_close_in_every_state() {
     for stage in 0..4 {
-        let mut machine = Machine::new();
-        if stage >= 1 {
-            machine.go_pending();
-        }
-        if stage >= 2 {
-            machine.backend(State::InitWait);
-            machine.go_pending();
-        }
-        if stage >= 3 {
-            machine.backend(State::Connected);
-            machine.go_pending();
-        }
+        let mut machine = at_stage(stage);
         machine.closing.set();
         if stage >= 2 {
             machine.go_pending();
@@ -278,18 +284,7 @@ fn a_device_that_fails_by_a_suspend_is_connected_anew() {
 #[test]
 fn keys_that_are_gone_end_the_frontend_in_every_state_and_nothing_is_made_anew() {
     for stage in 0..4 {
-        let mut machine = Machine::new();
-        if stage >= 1 {
-            machine.go_pending();
-        }
-        if stage >= 2 {
-            machine.backend(State::InitWait);
-            machine.go_pending();
-        }
-        if stage >= 3 {
-            machine.backend(State::Connected);
-            machine.go_pending();
-        }
+        let mut machine = at_stage(stage);
         machine.tree.remove(PATH);
         assert_eq!(machine.go(), Poll::Ready(Ok(End::Removed)), "stage {stage}");
         assert_eq!(machine.tree.get(STATE), None);
