@@ -270,8 +270,7 @@ impl Rig {
         );
         let limit = Duration::from_secs(if self.config.icount { 120 } else { 60 });
         let said = self.dom0(&command, limit)?.ok("xl create")?;
-        let domid = last_number(&said)
-            .ok_or_else(|| Error::new(Kind::Dom0, format!("dom0: xl gave no domain id: {said}")))?;
+        let domid = domain_id(&said)?;
         self.guest = Some(Guest {
             name: guest.name.clone(),
             domid,
@@ -511,9 +510,10 @@ fn is_crash(line: &str, domid: u32) -> bool {
             || line.contains(&format!("Domain {domid} (vcpu#")) && line.contains("crashed"))
 }
 
-/// The last line that is a number.
-fn last_number(said: &str) -> Option<u32> {
-    said.lines().rev().find_map(|l| l.trim().parse().ok())
+/// The domain id that `xl` printed last: the last line that is a number.
+fn domain_id(said: &str) -> Result<u32> {
+    let id = said.lines().rev().find_map(|l| l.trim().parse().ok());
+    id.ok_or_else(|| Error::new(Kind::Dom0, format!("dom0: xl gave no domain id: {said}")))
 }
 
 /// The value of the last line `RESULT KEY VALUE`.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Rig, last_number};
+use super::{Rig, domain_id};
 use crate::error::{Error, Kind, Result};
 
 impl Rig {
@@ -22,8 +22,7 @@ impl Rig {
             .ok("xl save")?;
         let restore = format!("xl restore -p {file} && rm {file} && xl domid {name}");
         let said = self.dom0(&restore, limit)?.ok("xl restore")?;
-        let domid = last_number(&said)
-            .ok_or_else(|| Error::new(Kind::Dom0, format!("dom0: xl gave no domain id: {said}")))?;
+        let domid = domain_id(&said)?;
         if let Some(guest) = &mut self.guest {
             guest.domid = domid;
         }
