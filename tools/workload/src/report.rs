@@ -7,7 +7,8 @@
 //! | `RESULT stress.error id= status= count=` | requests were refused so |
 //! | `RESULT stress.op id= op= count= min= p50= p90= p99= max= [instructions=]` | operations of that kind, in ticks |
 //! | `RESULT stress.model id= worker= keys=3r,0-,..` | what the store must hold: version and permissions of each key |
-//! | `RESULT stress.run id= place= profile= status= workers= operations= requests= errors= retries= elapsed= rate= [busy=] ..` | the end |
+//! | `RESULT stress.run id= place= profile= status= workers= operations= requests= errors= retries= elapsed= rate=` | the whole of it |
+//! | `RESULT stress.cost id= [busy=] [hypercalls=] [sends=] [interrupts=] [allocations=]` | what the counters grew by, where there are any |
 //! | `RESULT stress.done id=` | nothing more comes |
 
 use core::fmt;
@@ -17,8 +18,8 @@ use crate::client::{Counters, Error, Place};
 use crate::model::Key;
 use crate::run::{Kind, Run};
 
-/// Keys that are printed in one line: serial lines are not endless.
-const IN_LINE: u32 = 64;
+/// Keys that are printed in one line: a driver's lines have 256 bytes.
+const IN_LINE: u32 = 24;
 
 /// Keys of one worker, from one to before another.
 struct Keys<'a>(&'a Run<'a>, u32, u32, u32);
@@ -87,7 +88,7 @@ impl Run<'_> {
         };
         place.line(format_args!(
             "RESULT stress.run id={id} place={} profile={} status={} tasks={} workers={} operations={operations} requests={} \
-             errors={errors} retries={} elapsed={elapsed} rate={rate}{}{}{}{}{}",
+             errors={errors} retries={} elapsed={elapsed} rate={rate}",
             place.name(),
             workload.profile.name(),
             if good { "ok" } else { "failed" },
@@ -95,12 +96,17 @@ impl Run<'_> {
             workload.workers(),
             load(&tally.requests),
             load(&tally.retries),
-            grown("busy", |counters| counters.busy),
-            grown("hypercalls", |counters| counters.hypercalls),
-            grown("sends", |counters| counters.sends),
-            grown("interrupts", |counters| counters.interrupts),
-            grown("allocations", |counters| counters.allocations),
         ));
+        if before != Counters::default() {
+            place.line(format_args!(
+                "RESULT stress.cost id={id}{}{}{}{}{}",
+                grown("busy", |counters| counters.busy),
+                grown("hypercalls", |counters| counters.hypercalls),
+                grown("sends", |counters| counters.sends),
+                grown("interrupts", |counters| counters.interrupts),
+                grown("allocations", |counters| counters.allocations),
+            ));
+        }
         place.line(format_args!("RESULT stress.done id={id}"));
         good
     }

@@ -11,7 +11,7 @@
 
 use core::fmt;
 use core::future::Future;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::client::{Client, Counters, Error, Place, Result};
 use crate::histogram::{BUCKETS, Histogram};
@@ -82,6 +82,7 @@ pub struct Tally {
     /// Least busy ticks of each kind.
     pub(crate) busy: [AtomicU64; Kind::ALL.len()],
     pub(crate) begin: AtomicU64,
+    stopped: AtomicBool,
 }
 
 impl Tally {
@@ -98,7 +99,13 @@ impl Tally {
             most: [const { AtomicU64::new(0) }; _],
             busy: [const { AtomicU64::new(u64::MAX) }; _],
             begin: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
         }
+    }
+
+    /// Ends all workers after the operation that they are at. Any IRQL.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -197,7 +204,10 @@ impl<'a> Run<'a> {
     /// Whether a worker that did `done` operations has done its part.
     fn is_over(&self, place: &impl Place, done: u32) -> bool {
         let workload = self.workload;
-        if done >= workload.count.div_ceil(workload.workers()) || self.has_failed() {
+        if done >= workload.count.div_ceil(workload.workers())
+            || self.has_failed()
+            || self.tally.stopped.load(Ordering::Relaxed)
+        {
             return true;
         }
         let limit = u64::from(workload.seconds) * place.ticks_per_second();
