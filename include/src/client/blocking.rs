@@ -21,7 +21,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use core::task::{Context, Poll, ready};
 
-use kexec::nt::{Arc, Event, EventKind, SpinLock, Tag, Thread, Vec};
+use kexec::nt::{Arc, SpinLock, Tag, Thread, Vec};
 use kexec::sync::Notify;
 use kexec::{Passive, PassiveExecutor, Result, Status, error, task};
 
@@ -89,10 +89,7 @@ fn permissions(tag: Tag, value: &[u8]) -> Result<Vec<Permission>> {
 impl Blocking {
     /// Starts both threads.
     pub(super) fn try_new(tag: Tag, store: Published, level: Passive) -> Result<Self> {
-        let wired = Wired {
-            store,
-            changed: Event::try_new(tag, EventKind::Synchronization)?,
-        };
+        let wired = Wired::with_event(tag, store)?;
         let shared = Shared {
             wired: Arc::try_new(tag, wired)?,
             cells: SpinLock::new(Vec::new(tag)),

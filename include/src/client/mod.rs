@@ -38,6 +38,7 @@
 //! | `StorePermissionsSet` | [`Store::set_permissions`]; [`Store::permissions`] reads them |
 //! | `StoreTransactionStart`, `StoreTransactionEnd` and the loop around them | [`Store::transaction`]; by hand [`Store::start`], [`Transaction::commit`], [`Transaction::abort`] or its drop |
 //! | `StoreWatchAdd` and a wait for the event; `StoreWatchRemove` | [`Store::watch`] and [`Watch::changed`]; its drop |
+//! | the same, blocking, on a thread of one's own | [`published`] |
 //! | `StorePoll` | not needed: nothing here waits at DISPATCH_LEVEL |
 //! | `EvtchnOpen` | [`Evtchn::unbound`], [`Evtchn::inter_domain`], [`Evtchn::fixed`], [`Evtchn::virq`]; with `Mask` the same of [`Evtchn::masking`] |
 //! | the callback, `EvtchnWait`, `EvtchnGetCount` | [`Channel::wait`], [`Channel::count`] |
@@ -62,6 +63,11 @@
 //! # IRQL
 //! Everything here runs at `<= DISPATCH_LEVEL` unless it says otherwise; futures and guards must be
 //! dropped without a lock held that a callback of the bus could want.
+
+pub mod published {
+    //! The published store, version 2, without a task: every call blocks its thread.
+    pub use crate::ffi::published::{Buffer, Open, Published, Watching, Wired};
+}
 
 mod blocking;
 mod cache;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The published, blocking store: [`StoreV2`].
+//! The published, blocking store, [`StoreV2`], for callers that have a thread to wait in.
+//!
+//! Paths are absolute, or relative to the domain's own; values are text of at most 1023 bytes.
 //!
 //! # IRQL
 //! `<= DISPATCH_LEVEL`, but every call waits for the daemon: at PASSIVE_LEVEL, where there is a choice.
@@ -8,15 +10,17 @@ use core::ffi::{CStr, c_char};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use kexec::nt::{Arc, Event};
-use kexec::{Result, Status};
+use kexec::nt::wdm::DevicePtr;
+use kexec::nt::{Arc, Event, EventKind, Tag};
+use kexec::{Passive, Result, Status};
 
+use super::query::query;
 use super::reference::Reference;
 use crate::interface::{NtStatus, PStr};
 use crate::store::{Permission, StoreV2, Transaction, Watch};
 
 /// A reference to the store.
-pub(crate) type Published = Reference<StoreV2>;
+pub type Published = Reference<StoreV2>;
 
 /// `StoreRead` and `StoreDirectory`.
 type Reading = unsafe extern "C" fn(
@@ -29,7 +33,7 @@ type Reading = unsafe extern "C" fn(
 
 impl Published {
     /// Reads a node: its value up to the first NUL.
-    pub(crate) fn read(&self, transaction: Option<&Open>, path: &CStr) -> Result<Buffer<'_>> {
+    pub fn read(&self, transaction: Option<&Open>, path: &CStr) -> Result<Buffer<'_>> {
         self.fetch(self.table().read, transaction, path, |buffer| {
             // SAFETY: a value and two NULs, as the caller says.
             unsafe { CStr::from_ptr(buffer) }.count_bytes()
@@ -37,7 +41,7 @@ impl Published {
     }
 
     /// Lists a node: the children's names, each with a NUL.
-    pub(crate) fn directory(&self, transaction: Option<&Open>, path: &CStr) -> Result<Buffer<'_>> {
+    pub fn directory(&self, transaction: Option<&Open>, path: &CStr) -> Result<Buffer<'_>> {
         self.fetch(self.table().directory, transaction, path, |buffer| {
             let mut length = 0;
             loop {
@@ -83,7 +87,7 @@ impl Published {
     }
 
     /// Writes a node.
-    pub(crate) fn write(&self, transaction: Option<&Open>, path: &CStr, value: &CStr) -> Result {
+    pub fn write(&self, transaction: Option<&Open>, path: &CStr, value: &CStr) -> Result {
         let transaction = handle(transaction)?;
         // SAFETY: as in `fetch`; the format names one narrow string, which follows.
         let status = unsafe {
@@ -100,7 +104,7 @@ impl Published {
     }
 
     /// Removes a node and all below it.
-    pub(crate) fn remove(&self, transaction: Option<&Open>, path: &CStr) -> Result {
+    pub fn remove(&self, transaction: Option<&Open>, path: &CStr) -> Result {
         let transaction = handle(transaction)?;
         // SAFETY: as in `fetch`.
         let status =
@@ -109,7 +113,7 @@ impl Published {
     }
 
     /// Sets a node's permissions.
-    pub(crate) fn set_permissions(&self, path: &CStr, permissions: &[Permission]) -> Result {
+    pub fn set_permissions(&self, path: &CStr, permissions: &[Permission]) -> Result {
         let count = u32::try_from(permissions.len()).map_err(|_| Status::INVALID_PARAMETER)?;
         // SAFETY: as in `fetch`; there are `count` entries.
         let status = unsafe {
@@ -144,14 +148,19 @@ impl Published {
 }
 
 /// What the store has read.
-pub(crate) struct Buffer<'a> {
+pub struct Buffer<'a> {
     buffer: NonNull<c_char>,
     length: usize,
     owner: &'a Published,
 }
 
+// SAFETY: memory of the provider, which may be read and given back on any processor.
+unsafe impl Send for Buffer<'_> {}
+
 impl Buffer<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         // SAFETY: that many bytes were found in the buffer, which is ours until `drop`.
         unsafe { core::slice::from_raw_parts(self.buffer.as_ptr().cast(), self.length) }
     }
@@ -167,14 +176,59 @@ impl Drop for Buffer<'_> {
 
 /// The store and the event that its watches set.
 #[derive(Debug)]
-pub(crate) struct Wired {
+pub struct Wired {
     pub(crate) store: Published,
     pub(crate) changed: Event,
 }
 
+impl Wired {
+    /// Asks the device below for the store, takes a reference, and makes an event.
+    ///
+    /// # Errors
+    /// `STATUS_NOT_SUPPORTED`, `STATUS_REVISION_MISMATCH`: the bus driver has no STORE 2; out of memory.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
+    pub fn open(tag: Tag, below: DevicePtr, passive: Passive) -> Result<Self> {
+        let table = query::<StoreV2>(below, passive)?;
+        // SAFETY: the device below is the bus driver's PDO: it answered the query, and it stays while its child is attached,
+        // which outlives this reference.
+        let store = unsafe { Published::acquire(table)? };
+        Self::with_event(tag, store)
+    }
+
+    /// Another reference to the same store, with an event of its own.
+    ///
+    /// # Errors
+    /// The provider's status; out of memory.
+    pub fn another(&self, tag: Tag) -> Result<Self> {
+        // SAFETY: the table came from its provider, whose image stays while our own reference is held, and then while the new one
+        // is.
+        let store = unsafe { Published::acquire(*self.store.table())? };
+        Self::with_event(tag, store)
+    }
+
+    pub(crate) fn with_event(tag: Tag, store: Published) -> Result<Self> {
+        let changed = Event::try_new(tag, EventKind::Synchronization)?;
+        Ok(Self { store, changed })
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Published {
+        &self.store
+    }
+
+    /// The event that its watches set; each wait takes it back.
+    #[must_use]
+    pub fn changed(&self) -> &Event {
+        &self.changed
+    }
+}
+
 /// A transaction. Aborted by its last reference's drop, so never while a request of it runs.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub struct Open {
     wired: Arc<Wired>,
     /// NULL once it has ended.
     transaction: AtomicPtr<Transaction>,
@@ -192,7 +246,7 @@ fn handle(transaction: Option<&Open>) -> Result<*mut Transaction> {
 
 impl Open {
     /// Starts one.
-    pub(crate) fn start(wired: Arc<Wired>) -> Result<Self> {
+    pub fn start(wired: Arc<Wired>) -> Result<Self> {
         let mut transaction = ptr::null_mut();
         let store = &wired.store;
         // SAFETY: a reference is held; the result is a local.
@@ -207,7 +261,7 @@ impl Open {
     }
 
     /// Ends it; whatever the status, it is void then.
-    pub(crate) fn end(&self, commit: bool) -> Result {
+    pub fn end(&self, commit: bool) -> Result {
         let transaction = self.transaction.swap(ptr::null_mut(), Ordering::AcqRel);
         if transaction.is_null() {
             return Err(Status::INVALID_DEVICE_STATE);
@@ -231,7 +285,7 @@ impl Drop for Open {
 
 /// A watch that sets [`Wired::changed`]; removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Watching {
+pub struct Watching {
     wired: Arc<Wired>,
     watch: NonNull<Watch>,
 }
@@ -243,7 +297,7 @@ unsafe impl Sync for Watching {}
 
 impl Watching {
     /// Registers it.
-    pub(crate) fn add(wired: Arc<Wired>, path: &CStr) -> Result<Self> {
+    pub fn add(wired: Arc<Wired>, path: &CStr) -> Result<Self> {
         // Its event is kept by `wired`.
         let watch = wired.store.watch_add(path, &wired.changed)?;
         Ok(Self { wired, watch })

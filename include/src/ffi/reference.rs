@@ -10,7 +10,7 @@ use kexec::{Result, Status};
 use crate::interface::{Interface, NtStatus, Table};
 
 /// A table whose first two methods take and give back a reference.
-pub(crate) trait Counted: Table {
+pub trait Counted: Table {
     /// `Acquire`.
     fn acquire(&self) -> unsafe extern "C" fn(*mut Interface) -> NtStatus;
     /// `Release`.
@@ -49,7 +49,7 @@ counted!(
 ///
 /// # Invariants
 /// The table came from a provider of its interface, whose image stays loaded, and one reference is held.
-pub(crate) struct Reference<T: Counted>(T);
+pub struct Reference<T: Counted>(T);
 
 // SAFETY: the methods of every published interface may be called on any processor.
 unsafe impl<T: Counted> Send for Reference<T> {}

@@ -18,7 +18,7 @@ const LONG_PATH: &[u8; 3100] = &{
 const LONG_VALUE: &[u8] = &[b'v'; 4096];
 /// Nodes, open transactions and watches that are tried before a quota is missed.
 const NODES: u32 = 8192;
-const TRANSACTIONS: usize = 32;
+const TRANSACTIONS: usize = 16;
 const WATCHES: usize = 32;
 /// Milliseconds within which a watch must fire.
 const LIMIT: u32 = 30_000;

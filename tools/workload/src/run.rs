@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
     }
 
     /// Notes that a check has failed.
-    pub(crate) fn wrong(&self, place: &impl Place, what: fmt::Arguments<'_>) {
+    pub fn wrong(&self, place: &impl Place, what: fmt::Arguments<'_>) {
         if self.tally.wrong.fetch_add(1, Ordering::Relaxed) < PRINTED {
             let id = self.workload.id;
             place.line(format_args!("RESULT stress.wrong id={id} what={what}"));

@@ -23,18 +23,18 @@ use core::str::FromStr;
 use crate::run::Kind;
 
 /// A path.
-pub type Path = heapless::String<256>;
+pub type Path = heapless::String<176>;
 
 /// Why a description is refused.
 pub type Refusal = heapless::String<112>;
 
 /// Longest root.
-const ROOT: usize = 160;
+const ROOT: usize = 96;
 /// Most workers, and keys of one.
 const WORKERS: u32 = 1024;
 pub(crate) const KEYS: u32 = 1024;
 const OUTSTANDING: u32 = 64;
-const WATCHES: u32 = 64;
+const WATCHES: u32 = 16;
 const NAMES: u32 = 64;
 
 /// A set of defaults, and what the workers do.

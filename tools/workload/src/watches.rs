@@ -11,7 +11,7 @@ const LIMIT: u32 = 30_000;
 /// A watch is registered anew after so many writes.
 const CHURN: u32 = 4;
 /// Most watches of a worker; see [`crate::Workload`].
-const WATCHES: usize = 64;
+const WATCHES: usize = 16;
 
 fn fail(run: &Run<'_>, place: &impl Place, worker: u32, what: &str) -> Failed {
     let path = run.workload.key(worker, 0);

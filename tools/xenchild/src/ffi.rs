@@ -4,7 +4,7 @@
 
 mod machine;
 
-pub use machine::counter;
+pub use machine::{counter, routine};
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};

@@ -9,7 +9,7 @@ pub mod measure;
 use kexec::nt::wdm::DevicePtr;
 use kexec::{Passive, Result};
 
-pub use ffi::{counter, driver_entry, unload};
+pub use ffi::{counter, driver_entry, routine, unload};
 
 /// What exists while the device is started.
 pub trait Child: Send + Sized + 'static {

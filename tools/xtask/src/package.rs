@@ -103,6 +103,7 @@ pub(crate) fn rig_registry() -> Result<String> {
         "tools/xenecho/xenecho.inf",
         "tools/cdriver/cchild/cchild.inf",
         "tools/xenbench/xenbench.inf",
+        "tools/xenstress/xenstress.inf",
     ] {
         let path = util::root().join(child);
         packages.push(fs::read_to_string(&path).with_context(|| path.display().to_string())?);

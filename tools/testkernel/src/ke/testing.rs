@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What NT does not have: an interrupt that a test driver can raise on any CPU, how long DPC routines run, when an interrupt
-//! routine was called, and how much pool was asked for.
+//! routine was called, how much pool was asked for, and what another image exports.
 //!
 //! Drivers find these at run time (`MmGetSystemRoutineAddress`), and only here. The interrupt is a vector of the local APIC like
 //! those of message interrupts, sent between CPUs; a driver connects to it with `IoConnectInterruptEx`.
 
+use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::arch::{self, MAX_CPUS};
-use crate::export::ANY;
+use crate::export::{ANY, P};
 use crate::ke::interrupt;
+use crate::ldr;
+use crate::mem::Ptr;
 use crate::verifier;
 
 static VECTOR: AtomicU32 = AtomicU32::new(0);
@@ -112,11 +115,31 @@ static ROUTINE_CALLED: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX
 /// An interrupt routine of a driver is about to be called on this CPU.
 pub(crate) fn routine_begins() {
     ROUTINE_CALLED[arch::cpu_number()].store(arch::rdtsc(), Ordering::Relaxed);
+    ROUTINE_CALLS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Time stamp counter at the last call of an interrupt routine on this CPU.
 extern "win64" fn test_kernel_routine_called() -> u64 {
     ROUTINE_CALLED[arch::cpu_number()].load(Ordering::Relaxed)
+}
+
+static ROUTINE_CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Calls of drivers' interrupt routines so far, on all CPUs.
+extern "win64" fn test_kernel_routine_calls() -> u64 {
+    ROUTINE_CALLS.load(Ordering::Relaxed)
+}
+
+/// What an image exports by that name, or NULL. Both are strings.
+extern "win64" fn test_kernel_find_export(image: Ptr, name: Ptr) -> Ptr {
+    let text = |at: Ptr| -> String {
+        let bytes = (0..).map(|offset| at.get::<u8>(offset));
+        bytes
+            .take_while(|byte| *byte != 0)
+            .map(char::from)
+            .collect()
+    };
+    ldr::exported(&text(image), &text(name)).unwrap_or(Ptr::NULL)
 }
 
 /// Pool blocks that drivers have asked for so far.
@@ -138,6 +161,8 @@ crate::exports! {
     "TestKernelBusyTicks", ANY => test_kernel_busy_ticks;
     "TestKernelOwnTicks", ANY => test_kernel_own_ticks;
     "TestKernelRoutineCalled", ANY => test_kernel_routine_called;
+    "TestKernelRoutineCalls", ANY => test_kernel_routine_calls;
+    "TestKernelFindExport", P => test_kernel_find_export;
     "TestKernelPoolAllocations", ANY => test_kernel_pool_allocations;
     "TestKernelInterruptVector", ANY => test_kernel_interrupt_vector;
     "TestKernelRaiseInterrupt", ANY => test_kernel_raise_interrupt;

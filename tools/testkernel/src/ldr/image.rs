@@ -174,7 +174,8 @@ fn bind(service: &'static str, pe: &mut Pe) -> Vec<String> {
     missing
 }
 
-fn exported(library: &str, name: &str) -> Option<Ptr> {
+/// Where a loaded image has what it exports by that name.
+pub(crate) fn exported(library: &str, name: &str) -> Option<Ptr> {
     let images = IMAGES.lock();
     let loaded = images
         .iter()

@@ -20,7 +20,7 @@ mod image;
 mod query;
 
 #[cfg(target_os = "none")]
-pub(crate) use image::service_of;
+pub(crate) use image::{exported, service_of};
 #[cfg(target_os = "none")]
 pub use image::{load, loaded, unload};
 

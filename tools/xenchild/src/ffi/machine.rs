@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Counters of the processor, and those that only the test kernel has.
 
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
 use kexec::nt::WStr;
 use kexec::nt::sys::{self, UNICODE_STRING};
 use kexec::{Passive, wstr};
@@ -13,12 +16,12 @@ extern "C" fn clock() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// A counter of the test kernel, by its export; `None` elsewhere.
+/// A routine of the kernel, by its export; `None` if it has none of that name.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
 #[must_use]
-pub fn counter(name: WStr<'_>, _passive: Passive) -> Option<Counter> {
+pub fn routine(name: WStr<'_>, _passive: Passive) -> Option<NonNull<c_void>> {
     let bytes = u16::try_from(name.units().len() * 2).ok()?;
     let mut string = UNICODE_STRING {
         Length: bytes,
@@ -26,13 +29,19 @@ pub fn counter(name: WStr<'_>, _passive: Passive) -> Option<Counter> {
         Buffer: name.units().as_ptr().cast_mut(),
     };
     // SAFETY: a valid string, at PASSIVE_LEVEL.
-    let found = unsafe { sys::MmGetSystemRoutineAddress(&mut string) };
-    if found.is_null() {
-        return None;
-    }
+    NonNull::new(unsafe { sys::MmGetSystemRoutineAddress(&mut string) })
+}
+
+/// A counter of the test kernel, by its export; `None` elsewhere.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+#[must_use]
+pub fn counter(name: WStr<'_>, passive: Passive) -> Option<Counter> {
+    let found = routine(name, passive)?;
     // SAFETY: no system but the test kernel exports these names, and there each is a function without arguments that returns
     // 64 bits.
-    Some(unsafe { core::mem::transmute::<*mut core::ffi::c_void, Counter>(found) })
+    Some(unsafe { core::mem::transmute::<NonNull<c_void>, Counter>(found) })
 }
 
 impl Probe {

@@ -41,7 +41,7 @@ pub(crate) const IMAGES: [&str; 7] = [
 ];
 
 /// Drivers for tests, which are not part of any package.
-pub(crate) const TEST_IMAGES: &[&str] = &["kstorm", "xenbench"];
+pub(crate) const TEST_IMAGES: &[&str] = &["kstorm", "xenbench", "xenstress"];
 
 /// Folder of the package that an image is made from.
 fn package_dir(name: &str) -> PathBuf {
