@@ -11,6 +11,7 @@ pub mod exec;
 pub mod irql;
 pub mod nt;
 pub mod platform;
+pub mod probe;
 #[cfg(doctest)]
 mod rules;
 pub mod status;

@@ -125,6 +125,7 @@ impl<'a, T: Reply> Submission<'a, T> {
         let request = request(this.operation, this.transaction, this.path, this.value);
         let context = ptr::from_ref(&this.cell).cast_mut().cast::<c_void>();
         let mut handle = ptr::null_mut();
+        kexec::probe!(Submit);
         // SAFETY: a reference is held; request and buffers are copied by the callee; the context is
         // pinned and stays until the handle is closed, by `close` at the latest in `drop`.
         let status = unsafe {
@@ -161,6 +162,7 @@ unsafe extern "C" fn complete<T: Reply>(
     data: *const u8,
     length: u32,
 ) {
+    kexec::probe!(Complete);
     // SAFETY: by the contract; the cell outlives this call because closing waits for it.
     let cell = unsafe { &*context.cast_const().cast::<Cell<T>>() };
     let data = if data.is_null() {
@@ -192,6 +194,7 @@ impl<T: Reply> Future for Submission<'_, T> {
         this.close();
         // SAFETY: the request is closed, so the completion has returned and nobody else has the cell.
         let result = unsafe { (*this.cell.result.get()).take() };
+        kexec::probe!(Done);
         Poll::Ready(result.unwrap_or(Err(Status::INTERNAL_ERROR)))
     }
 }

@@ -331,6 +331,7 @@ impl<P: Platform> Core<P> {
         // SAFETY: the executor's reference stays until after the poll.
         let waker = unsafe { borrowed_waker(task) };
         let mut context = Context::from_waker(&waker);
+        crate::probe!(Poll);
         // SAFETY: not complete, so the future is there, and the runner alone touches it.
         if unsafe { (header.vtable.poll)(task, &mut context) } {
             self.complete(task, OUTPUT);

@@ -65,6 +65,7 @@ unsafe extern "C" fn activate(
     _arg1: sys::PVOID,
     _arg2: sys::PVOID,
 ) {
+    crate::probe!(Dpc);
     // SAFETY: the context is a live executor until `stop` has flushed this DPC.
     let executor = unsafe { &*context.cast::<DpcExecutor>() };
     let _ = executor.core.run(Budget::DPC);

@@ -126,6 +126,7 @@ unsafe extern "C" fn run<F: Fn() + Send + Sync>(
     _arg1: PVOID,
     _arg2: PVOID,
 ) {
+    crate::probe!(Dpc);
     // SAFETY: the context is the block, which lives until `stop` has returned.
     let block = unsafe { &*context.cast::<Block<F>>() };
     (block.call)();

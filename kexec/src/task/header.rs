@@ -131,6 +131,7 @@ impl Header {
         if before & (SCHEDULED | COMPLETE) != 0 {
             return;
         }
+        crate::probe!(Wake);
         #[cfg(feature = "trace")]
         {
             // This call alone may push; the next one to get here comes after the poll that clears SCHEDULED. No read-modify-write.

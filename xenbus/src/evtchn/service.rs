@@ -257,6 +257,7 @@ impl<H: Hypervisor + Machine> Evtchn<H> {
     /// # IRQL
     /// Device IRQL, on `cpu`, with the interrupt's lock held.
     pub fn isr(&self, cpu: u32) -> bool {
+        kexec::probe!(Interrupt);
         let (Some(state), Some(vcpu)) = (self.cpu(cpu), self.host.vcpu_info(cpu)) else {
             return false;
         };

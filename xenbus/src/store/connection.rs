@@ -127,6 +127,7 @@ impl<R: RingPage, H: Hypervisor + Machine> RingPage for ChannelPort<R, H> {
 impl<R: RingPage, H: Hypervisor + Machine> Port for ChannelPort<R, H> {
     fn notify(&self) {
         if let Some(channel) = &self.channel {
+            kexec::probe!(Send);
             channel.send();
         }
     }

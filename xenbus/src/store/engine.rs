@@ -282,6 +282,7 @@ impl<P: Port> Engine<P> {
         let Some(entry) = self.window[slot].take() else {
             return;
         };
+        kexec::probe!(Demux);
         self.in_flight -= 1;
         self.answered = self.answered.max(entry.number);
         add(&self.shared.counters.replies, 1);

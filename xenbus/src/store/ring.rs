@@ -209,6 +209,7 @@ impl Producer {
             return false;
         }
         page.control()[REQ_PROD].store(self.prod, Ordering::Release);
+        kexec::probe!(Publish);
         self.published = self.prod;
         // Without this fence both sides can miss each other.
         fence(Ordering::SeqCst);

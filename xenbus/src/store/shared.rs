@@ -167,6 +167,7 @@ impl Shared {
     /// As [`Queue::push`].
     pub fn submit(&self, request: &Arc<Request>, admission: Admission) -> Result {
         self.queue.push(request, admission, Instant::now())?;
+        kexec::probe!(Queue);
         self.kick();
         Ok(())
     }

@@ -222,6 +222,15 @@ pub fn cpu_relax() {
     core::hint::spin_loop();
 }
 
+/// One instruction that does nothing, which an emulator finds by its displacement.
+#[inline(always)]
+pub fn probe<const DISPLACEMENT: u32>() {
+    // SAFETY: a NOP computes the address of its operand and does not access it.
+    unsafe {
+        asm!("nop dword ptr [rax + {}]", const DISPLACEMENT, options(nomem, nostack, preserves_flags));
+    }
+}
+
 macro_rules! same_size {
     ($($ty:ident $kit:ident;)*) => { $(
         const _: () = assert!(size_of::<$ty>() == size_of::<wdk_sys::$kit>(), stringify!($ty));

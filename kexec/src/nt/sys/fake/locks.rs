@@ -64,6 +64,8 @@ pub fn cpu_relax() {
     std::thread::yield_now();
 }
 
+pub const fn probe<const DISPLACEMENT: u32>() {}
+
 pub(super) fn acquire(call: &str, lock: *mut usize) {
     // SAFETY: a live lock word, given as a raw pointer by contract.
     let word = unsafe { AtomicUsize::from_ptr(lock) };
