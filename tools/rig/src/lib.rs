@@ -20,6 +20,7 @@ mod qemu;
 mod qmp;
 mod session;
 mod snapshot;
+mod trace;
 
 pub use cache::{Cache, Lock, Progress};
 pub use count::Hypercalls;
@@ -31,3 +32,4 @@ pub use packages::Packages;
 pub use payload::{Payload, pack};
 pub use plain::plain;
 pub use session::{Rig, RigConfig, Shutdown, prepare, retry_once};
+pub use trace::{Executed, Trace, TraceEvent, TraceKind};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A running Xen with dom0, and at most one guest that tests look at.
 
+mod end;
 mod suspend;
 
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +14,6 @@ use std::time::{Duration, Instant};
 use regex::Regex;
 
 use crate::cache::{Cache, Lock};
-use crate::count::Hypercalls;
 use crate::dom0::{Job, Output};
 use crate::error::{Context, Error, Kind, Result};
 use crate::guest::GuestConfig;
@@ -23,6 +23,10 @@ use crate::packages::Packages;
 use crate::payload;
 use crate::qemu::{DISK_BYTES, Variant, quoted};
 use crate::snapshot::{Machine, Snapshot};
+
+/// Where the plugin writes what it has counted and recorded, in the cache.
+const HYPERCALLS: &str = "run/hypercalls";
+const TRACE: &str = "run/trace";
 
 /// Files for dom0 start at multiples of this on the disk.
 const BLOCK: u64 = 1 << 20;
@@ -40,6 +44,8 @@ pub struct RigConfig {
     pub lifetime: Duration,
     /// Counts the hypercalls of guests from outside; [`Rig::quit`] returns them. Exact together with `icount`.
     pub count_hypercalls: bool,
+    /// Records what happened when, needs `icount`; [`Rig::quit_traced`] returns it. Everything is about twice as slow.
+    pub trace: bool,
 }
 
 impl Default for RigConfig {
@@ -50,6 +56,7 @@ impl Default for RigConfig {
             icount: false,
             lifetime: Duration::from_secs(300),
             count_hypercalls: false,
+            trace: false,
         }
     }
 }
@@ -117,10 +124,17 @@ impl Rig {
     /// # Errors
     /// In plain words: what is missing, who holds the rig, or what QEMU said.
     pub fn start(config: RigConfig) -> Result<Self> {
+        if config.trace && !config.icount {
+            // Several threads would count at the same time.
+            return Err(Error::new(
+                Kind::Input,
+                "a trace needs a rig started with icount",
+            ));
+        }
         let lock = Lock::take(&config.cache)?;
         let packages = Packages::ensure(&config.cache)?;
         let snapshot = retry_once(|| Snapshot::ensure(&config.cache, &packages, variant(&config)))?;
-        let counts = config.cache.path("run/hypercalls");
+        let counts = config.cache.path(HYPERCALLS);
         // Loaded in any case: it corrects a fault of QEMU that guests with an IRQL run into.
         let file = helper::build(&config.cache, &helper::COUNTER)?;
         let mut plugin = vec!["-plugin".to_owned(), quoted(&file)];
@@ -128,6 +142,12 @@ impl Rig {
             // The table of an earlier run must not be taken for this one's.
             let _ = fs::remove_file(&counts);
             plugin[1] += &format!(",out={}", quoted(&counts));
+        }
+        let trace = config.cache.path(TRACE);
+        if config.trace {
+            // Nor its trace.
+            let _ = fs::remove_file(&trace);
+            plugin[1] += &format!(",trace={}", quoted(&trace));
         }
         let restore = || snapshot.restore(&config.cache, &packages, &plugin, config.lifetime);
         let machine = retry_once(restore)?;
@@ -482,21 +502,6 @@ impl Rig {
     /// dom0 does not answer.
     pub fn kill_xenstored(&self) -> Result {
         self.dom0_ok("killall -9 xenstored").map(drop)
-    }
-
-    /// Ends the machine in an orderly way and returns the hypercalls counted outside the guests; none if
-    /// [`RigConfig::count_hypercalls`] is off.
-    ///
-    /// # Errors
-    /// QEMU left no table.
-    pub fn quit(mut self) -> Result<Hypercalls> {
-        self.machine.qmp.quit();
-        self.machine.qemu.end(Duration::from_secs(10));
-        if !self.config.count_hypercalls {
-            return Ok(Hypercalls::default());
-        }
-        let counts = self.config.cache.path("run/hypercalls");
-        Hypercalls::parse(&fs::read_to_string(&counts).at("read", &counts)?)
     }
 }
 

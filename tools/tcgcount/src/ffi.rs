@@ -4,10 +4,11 @@
 //! The interface's rules: a block and its instructions are valid only during the translation callback; a counter that
 //! translated code adds to must live as long as QEMU.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::slice;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::{ptr, slice};
 
-use crate::{configure, counter, finish};
+use crate::trace::Site;
+use crate::{Counters, configure, finish, happened, seen};
 
 type Id = u64;
 
@@ -25,6 +26,8 @@ struct Instruction {
 
 /// `QEMU_PLUGIN_INLINE_ADD_U64`
 const ADD_U64: c_int = 0;
+/// `QEMU_PLUGIN_CB_NO_REGS`
+const NO_REGISTERS: c_int = 0;
 
 // SAFETY: The names and signatures are those of QEMU 7.2's `qemu-plugin.h`; QEMU resolves them when it loads this.
 unsafe extern "C" {
@@ -44,6 +47,12 @@ unsafe extern "C" {
         operation: c_int,
         counter: *mut c_void,
         amount: u64,
+    );
+    fn qemu_plugin_register_vcpu_insn_exec_cb(
+        instruction: *mut Instruction,
+        callback: extern "C" fn(c_uint, *mut c_void),
+        flags: c_int,
+        data: *mut c_void,
     );
 }
 
@@ -94,7 +103,7 @@ pub(crate) unsafe extern "C" fn qemu_plugin_install(
     // SAFETY: `id` is the one that QEMU gave, and the callback has the type that it expects.
     unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, translated) };
     // SAFETY: As above; the callback does not use its data.
-    unsafe { qemu_plugin_register_atexit_cb(id, ended, std::ptr::null_mut()) };
+    unsafe { qemu_plugin_register_atexit_cb(id, ended, ptr::null_mut()) };
     0
 }
 
@@ -115,12 +124,26 @@ extern "C" fn translated(_id: Id, block: *mut Block) {
         }
         // SAFETY: QEMU keeps `size` bytes of code behind the pointer while the block is valid.
         let code = unsafe { slice::from_raw_parts(data.cast::<u8>(), size) };
-        if let Some(counter) = counter(address, code) {
+        let Counters { executed, site } = seen(address, code);
+        for counter in executed.into_iter().flatten() {
             let counter = counter.as_ptr().cast();
             // SAFETY: The instruction is valid; the counter is 8 bytes, aligned, and never freed.
             unsafe { qemu_plugin_register_vcpu_insn_exec_inline(instruction, ADD_U64, counter, 1) };
         }
+        if let Some(site) = site {
+            let data = ptr::from_ref(site).cast_mut().cast();
+            // SAFETY: The instruction is valid; the callback has the type that QEMU expects, and `data` is the site that it expects.
+            unsafe {
+                qemu_plugin_register_vcpu_insn_exec_cb(instruction, passed, NO_REGISTERS, data);
+            }
+        }
     }
+}
+
+/// Before the instruction adds to its counters: QEMU calls before it counts.
+extern "C" fn passed(_cpu: c_uint, data: *mut c_void) {
+    // SAFETY: `translated` gave QEMU a site, which is never freed.
+    happened(unsafe { &*data.cast_const().cast::<Site>() });
 }
 
 extern "C" fn ended(_id: Id, _data: *mut c_void) {

@@ -143,6 +143,7 @@ pub(crate) fn run(args: &Args, kernel: &std::path::Path) -> Result<report::Repor
         icount: true,
         count_hypercalls: true,
         lifetime: GUEST_LIMIT + Duration::from_secs(120),
+        ..RigConfig::default()
     };
     let mut rig = Rig::start(config)?;
     let domid = rig.create_guest(&GuestConfig {
