@@ -64,6 +64,48 @@ pub(crate) struct Run {
     dom0: [f64; 2],
 }
 
+/// Boots a guest with the driver, which measures from then on; `short` is the tests' form. The rig, and the guest's home in the store.
+///
+/// # Errors
+///
+/// Something can't be built, or the rig can't run.
+pub(super) fn boot(short: bool, trace: bool) -> Result<(Rig, String)> {
+    let kernel = build::test_kernel().context("the test kernel")?;
+    build::images(Flavor::Free, &build::IMAGES)?;
+    build::images(Flavor::Free, &["xenbench"])?;
+    let registry = format!(
+        "V\t\\Registry\\Machine\\System\\CurrentControlSet\\Services\\xenbench\\Parameters\tShort\tdword\t{}\n",
+        u32::from(short)
+    );
+    let seconds = LIMIT.as_secs();
+    let boot = format!(
+        "pnp=1\nuntil=RESULT bench done\npnp_wait={}\ntimeout={seconds}\n",
+        LIMIT.as_millis()
+    );
+    let image = util::read(&Flavor::Free.dir().join("xenbench.sys"))?;
+    let payload = run::payload(Flavor::Free, &boot, &registry)?.driver("xenbench.sys", image);
+    let mut rig = Rig::start(RigConfig {
+        cache: Cache::new(),
+        icount: true,
+        lifetime: LIMIT + Duration::from_secs(120),
+        trace,
+        ..RigConfig::default()
+    })?;
+    rig.store_quota("watches", WATCHES)?;
+    let domid = rig.create_guest(&GuestConfig {
+        paused: true,
+        extra: vec!["max_event_channels=8192".to_owned()],
+        ..GuestConfig::new(pack(&util::read(&kernel)?, &payload)?)
+    })?;
+    let home = format!("/local/domain/{domid}");
+    rig.dom0_ok(&format!(
+            "P={home}; xenstore-write $P/device/bench/0/backend-id 0 $P/data/bench/key value && xenstore-chmod $P/data/bench n{domid} \
+             && xenstore-chmod $P/data/bench/key n{domid}"
+        ))?;
+    rig.unpause()?;
+    Ok((rig, home))
+}
+
 impl Run {
     /// Boots a guest with the driver and lets it measure; `short` is the tests' form.
     ///
@@ -71,38 +113,7 @@ impl Run {
     ///
     /// Something can't be built, the rig can't run, or the run is wrong.
     pub(crate) fn new(short: bool) -> Result<Self> {
-        let kernel = build::test_kernel().context("the test kernel")?;
-        build::images(Flavor::Free, &build::IMAGES)?;
-        build::images(Flavor::Free, &["xenbench"])?;
-        let registry = format!(
-            "V\t\\Registry\\Machine\\System\\CurrentControlSet\\Services\\xenbench\\Parameters\tShort\tdword\t{}\n",
-            u32::from(short)
-        );
-        let seconds = LIMIT.as_secs();
-        let boot = format!(
-            "pnp=1\nuntil=RESULT bench done\npnp_wait={}\ntimeout={seconds}\n",
-            LIMIT.as_millis()
-        );
-        let image = util::read(&Flavor::Free.dir().join("xenbench.sys"))?;
-        let payload = run::payload(Flavor::Free, &boot, &registry)?.driver("xenbench.sys", image);
-        let mut rig = Rig::start(RigConfig {
-            cache: Cache::new(),
-            icount: true,
-            lifetime: LIMIT + Duration::from_secs(120),
-            ..RigConfig::default()
-        })?;
-        rig.store_quota("watches", WATCHES)?;
-        let domid = rig.create_guest(&GuestConfig {
-            paused: true,
-            extra: vec!["max_event_channels=8192".to_owned()],
-            ..GuestConfig::new(pack(&util::read(&kernel)?, &payload)?)
-        })?;
-        let home = format!("/local/domain/{domid}");
-        rig.dom0_ok(&format!(
-            "P={home}; xenstore-write $P/device/bench/0/backend-id 0 $P/data/bench/key value && xenstore-chmod $P/data/bench n{domid} \
-             && xenstore-chmod $P/data/bench/key n{domid}"
-        ))?;
-        rig.unpause()?;
+        let (mut rig, home) = boot(short, false)?;
         let end = rig.wait_log("^(KERNEL: (done|failed)|VERIFIER: )", LIMIT);
         let lines = rig.guest_log()?;
         let end = end.context("the guest did not come to its end")?;

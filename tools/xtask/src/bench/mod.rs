@@ -6,6 +6,7 @@
 pub(crate) mod bus;
 mod kexec;
 mod results;
+pub(crate) mod trace;
 
 use anyhow::Result;
 
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// Install missing Debian packages without asking
     #[arg(long)]
     yes: bool,
+    /// Show the way of one store request instead, and write target/bench/xenstore-trace.json for a trace viewer
+    #[arg(long, conflicts_with = "suites")]
+    trace: bool,
 }
 
 /// What can be measured.
@@ -37,6 +41,9 @@ enum Suite {
 /// One can't be built or run, or measures something else than what ships.
 pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Rig], args.yes)?;
+    if args.trace {
+        return trace::show();
+    }
     let all = <Suite as clap::ValueEnum>::value_variants();
     let suites = if args.suites.is_empty() {
         all

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::Suite;
 use crate::bench::bus::{PER_READ, Run, SENDS};
+use crate::bench::trace;
 
 /// Instructions of the guest for one store read, as last accepted.
 ///
@@ -19,12 +20,37 @@ pub(super) fn steps(suite: &mut Suite<'_>) {
     suite.step("bench: what the bus services cost, counted", || {
         check(&Run::new(true)?)
     });
+    suite.step("bench: the way of one store request", follow);
 }
 
 /// Fails when `value` is over `limit`.
 fn at_most(what: &str, value: f64, limit: f64) -> Result<()> {
     println!("    {what}: {value} of at most {limit}");
     ensure!(value <= limit, "{what}: {value}, at most {limit} allowed");
+    Ok(())
+}
+
+/// Takes a trace, which is only one if every point occurs in its turn, and holds that the images' parts in it are the right ones.
+fn follow() -> Result<()> {
+    let timeline = trace::take()?;
+    print!("{timeline}");
+    let path = trace::write(&timeline)?;
+    println!("    {}", path.display());
+    for (point, image) in [
+        ("submit", "xenbench.sys"),
+        ("queue", "xenbus.sys"),
+        ("interrupt", "xenbus.sys"),
+        ("demux", "xenbus.sys"),
+        ("completion", "xenbench.sys"),
+        ("done", "xenbench.sys"),
+    ] {
+        let found = timeline.image(point);
+        ensure!(
+            found == Some(image),
+            "{point} is in {found:?}, not in {image}"
+        );
+    }
+    ensure!(timeline.xenstored() > 0, "xenstored did nothing");
     Ok(())
 }
 
