@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A timeline in the Chrome trace-event format, which `chrome://tracing` and Perfetto open.
 //!
-//! A nanosecond stands for an instruction. There is a row for each image, with a bar from every point until the next, and a row for
-//! what ran while the processor was outside of the guest.
+//! A microsecond, the format's unit, stands for an instruction: whole numbers, which no viewer rounds. There is a row for each image,
+//! with a bar from every point until the next, and a row for what ran while the processor was outside of the guest.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -13,11 +13,6 @@ use super::timeline::{Cost, Timeline};
 const PROCESS: u32 = 1;
 /// Its row for Xen and dom0; the images' come after it.
 const OUTSIDE: usize = 1;
-
-/// Microseconds, as the format wants them.
-fn time(instructions: u64) -> f64 {
-    instructions as f64 / 1000.0
-}
 
 fn name(row: Option<usize>, name: &str) -> Value {
     let what = if row.is_some() {
@@ -62,11 +57,11 @@ pub(super) fn json(timeline: &Timeline) -> Result<Vec<u8>> {
             "tid": row,
             "name": step.point.name(),
             "cat": "point",
-            "ts": time(step.at),
+            "ts": step.at,
         });
         let (kind, more) = match timeline.steps.get(index + 1) {
             Some(next) => {
-                event["dur"] = json!(time(next.at - step.at));
+                event["dur"] = json!(next.at - step.at);
                 ("X", arguments(&next.cost))
             }
             None => {
@@ -93,14 +88,13 @@ pub(super) fn json(timeline: &Timeline) -> Result<Vec<u8>> {
             "tid": OUTSIDE,
             "name": who,
             "cat": "outside",
-            "ts": time(outside.at),
-            "dur": time(executed.total()),
+            "ts": outside.at,
+            "dur": executed.total(),
             "args": {"Xen": executed.xen, "dom0 kernel": executed.kernel, "dom0 programs": executed.user},
         }));
     }
     let file = json!({
-        "displayTimeUnit": "ns",
-        "otherData": {"clock": "a nanosecond is an instruction"},
+        "otherData": {"clock": "a microsecond is an instruction"},
         "traceEvents": events,
     });
     let mut text = serde_json::to_vec_pretty(&file).context("a trace as JSON")?;
@@ -119,10 +113,10 @@ mod tests {
         let timeline = timeline(RECORD).expect("timeline");
         let file: Value = serde_json::from_slice(&json(&timeline).expect("JSON")).expect("JSON");
         let events = file["traceEvents"].as_array().expect("array");
-        let bars = |category: &str| -> Vec<(String, f64, f64)> {
+        let bars = |category: &str| -> Vec<(String, u64, u64)> {
             let bar = |e: &&Value| e["ph"] == "X" && e["cat"] == category;
             let read = |e: &Value| {
-                let number = |key: &str| e[key].as_f64().expect("number");
+                let number = |key: &str| e[key].as_u64().expect("number");
                 (
                     e["name"].as_str().expect("name").to_owned(),
                     number("ts"),
@@ -134,13 +128,13 @@ mod tests {
         let points = bars("point");
         assert_eq!(points.len(), 17);
         assert_eq!(points[0].0, "submit");
-        let sum: f64 = points.iter().map(|(_, _, length)| length).sum();
-        assert!((sum - 119.260).abs() < 1e-6, "{sum}");
+        let sum: u64 = points.iter().map(|(_, _, length)| length).sum();
+        assert_eq!(sum, 119_260);
         let outside = bars("outside");
         assert_eq!(outside.len(), timeline.outside.len());
         for bars in [&points, &outside] {
             for pair in bars.windows(2) {
-                assert!(pair[0].1 + pair[0].2 <= pair[1].1 + 1e-6, "{pair:?}");
+                assert!(pair[0].1 + pair[0].2 <= pair[1].1, "{pair:?}");
             }
         }
         // Every event has the fields that the format demands, and each row a name.
