@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What every case uses: the interfaces, the counters, and how a case reports.
 
+use core::ffi::CStr;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::AtomicU32;
 
 use kexec::nt::{Arc, Box, Tag};
 use kexec::sync::Notify;
-use kexec::{DpcExecutor, Result, info};
+use kexec::{DpcExecutor, PassiveExecutor, Result, info};
 use xenbus_interface::client::{Evtchn, Gnttab, Store};
 use xenchild::measure::{Cost, Counter, Meter, Probe};
 
-use crate::ffi::Bell;
+use crate::ffi::{Bell, Published};
 
 pub(crate) const TAG: Tag = Tag(*b"XBch");
 /// The domain itself, to Xen.
 pub(crate) const SELF: u16 = 0x7FF0;
 /// The key that is read and written.
 pub(crate) const KEY: &str = "data/bench/key";
+pub(crate) const KEY_TEXT: &CStr = c"data/bench/key";
 
 /// The interfaces and what they are measured with.
 pub(crate) struct Bench {
     pub(crate) store: Store,
+    pub(crate) published: Published,
     pub(crate) evtchn: Evtchn,
     pub(crate) gnttab: Gnttab,
     pub(crate) bell: Bell,
@@ -30,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) routine_called: Option<Counter>,
     /// Where measured tasks run.
     pub(crate) executor: Arc<DpcExecutor>,
+    /// For what waits.
+    pub(crate) thread: Arc<PassiveExecutor>,
     /// Few passes, small numbers.
     pub(crate) short: bool,
     /// Asks the ringer for an event on [`Self::port`].

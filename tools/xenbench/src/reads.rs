@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Store reads: one after the other, and by many awaiting callers at once.
+//! Store reads: one after the other, by many awaiting callers at once, and by a thread that blocks.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +8,7 @@ use kexec::sync::Notify;
 use kexec::{JoinHandle, Result, Status, task};
 use xenchild::measure::Meter;
 
-use crate::bench::{Bench, KEY, TAG, report};
+use crate::bench::{Bench, KEY, KEY_TEXT, TAG, report};
 
 /// Callers that await a read each.
 const CALLERS: usize = 64;
@@ -50,6 +50,23 @@ pub(crate) async fn sequence(bench: &Bench) -> Result {
         meter.end();
     }
     report("reads", 1, SEQUENCE, &meter);
+    Ok(())
+}
+
+/// Reads one after the other by a thread that waits for each in `StoreRead`.
+pub(crate) async fn published(bench: &Arc<Bench>) -> Result {
+    let own = bench.clone();
+    let reads = async move {
+        let mut meter = Meter::new(own.probe);
+        for _ in 0..own.passes() {
+            meter.begin();
+            own.published.read(KEY_TEXT)?;
+            meter.end();
+        }
+        Ok::<_, Status>(meter)
+    };
+    let meter = bench.thread.spawn(task!("reader"), reads)?.await??;
+    report("vtable-read", 1, 1, &meter);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use xenbus_interface::client::{Evtchn, Gnttab, Store};
 use xenchild::measure::Probe;
 
 use crate::bench::{Bench, TAG};
-use crate::ffi::Bell;
+use crate::ffi::{Bell, Published};
 use crate::{events, flat, grants, reads};
 
 /// How many there are beside what is measured.
@@ -36,18 +36,20 @@ fn short(passive: Passive) -> bool {
 #[inline(never)]
 fn open(
     below: DevicePtr,
-    executor: &Arc<DpcExecutor>,
+    (executor, thread): (&Arc<DpcExecutor>, &Arc<PassiveExecutor>),
     hypercalls: fn() -> (u64, u64),
     passive: Passive,
 ) -> Result<Arc<Bench>> {
     let bench = Bench {
         store: Store::open(TAG, below, passive)?,
+        published: Published::open(below, passive)?,
         evtchn: Evtchn::open(TAG, below, passive)?,
         gnttab: Gnttab::open(below, passive)?,
         bell: Bell::open(below, passive)?,
         probe: Probe::find(hypercalls, passive),
         routine_called: xenchild::counter(wstr!("TestKernelRoutineCalled"), passive),
         executor: executor.clone(),
+        thread: thread.clone(),
         short: short(passive),
         ring: Notify::new(),
         port: AtomicU32::new(0),
@@ -59,6 +61,9 @@ async fn measure(bench: &Arc<Bench>) {
     bench.case("read", 1, || reads::one(bench)).await;
     bench.case("reads", 1, || reads::sequence(bench)).await;
     bench.case("reads", 64, || reads::crowd(bench)).await;
+    bench
+        .case("vtable-read", 1, || reads::published(bench))
+        .await;
     bench
         .case("event-callback", 0, || events::callback(bench, 0))
         .await;
@@ -122,7 +127,12 @@ impl<C: Count> xenchild::Child for Running<C> {
 
 impl<C: Count> Running<C> {
     fn begin(&mut self, below: DevicePtr, passive: Passive) -> Result {
-        let bench = open(below, &self.executor, C::hypercalls, passive)?;
+        let bench = open(
+            below,
+            (&self.executor, &self.thread),
+            C::hypercalls,
+            passive,
+        )?;
         self.bench = Some(bench.clone());
         let ringer = self
             .thread

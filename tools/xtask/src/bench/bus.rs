@@ -263,6 +263,15 @@ pub(super) fn measure() -> Result<Results> {
     let most = Some(Target::AtMost(PER_READ));
     table.row("read-sends", "events", read.sends, most);
     table.row("read-allocations", "pool blocks", read.allocations, most);
+    let blocking = run.figure("vtable-read", 1)?;
+    table.row("vtable-read", INSTRUCTIONS, blocking.instructions, None);
+    table.row("vtable-read-sends", "events", blocking.sends, most);
+    table.row(
+        "vtable-read-allocations",
+        "pool blocks",
+        blocking.allocations,
+        None,
+    );
     let one = run.figure("reads", 1)?;
     let crowd = run.figure("reads", CROWD)?;
     table.row("reads-1", INSTRUCTIONS, one.instructions, None);
