@@ -3,7 +3,7 @@
 
 use xenbus::store::connection::{GrantEntry, event_port, page_frame};
 use xenbus::store::listing::{Listing, NAMES_MAX, Part, RESTARTS};
-use xenbus::store::request::Bytes;
+use xenbus::store::bytes::Bytes;
 use xenbus::store::wire::{self, HEADER_LEN, Header};
 
 use crate::input::Input;

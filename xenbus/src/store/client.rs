@@ -12,8 +12,9 @@ use core::task::{Context, Poll};
 use kexec::nt::Arc;
 use kexec::{Result, Status};
 
+use super::bytes::{Bytes, INLINE};
 use super::queue::Admission;
-use super::request::{Bytes, INLINE, Request, TAG};
+use super::request::{Request, TAG};
 use super::shared::{Shared, add};
 use super::transaction::Transaction;
 use super::watch::{Node, Target};

@@ -24,10 +24,11 @@ use core::task::{Context, Poll};
 use kexec::nt::{Arc, Box};
 use kexec::{Duration, Instant, Result, Status};
 
+use super::bytes::INLINE;
 use super::delivery::Job;
 use super::framing::{Receiver, Sender};
 use super::queue::Admission;
-use super::request::{After, INLINE, Request, Started, TAG};
+use super::request::{After, Request, Started, TAG};
 use super::ring::{self, Control, Fault, RingPage};
 use super::shared::{Policy, Shared, add};
 use super::watch::Fired;

@@ -26,9 +26,9 @@
 //! | list in parts that never ends or changes for ever | `listing::tests` |
 //! | fatal fault, with and without reconnection | `a_fault_with_the_reconnection_feature_rebuilds_the_connection_and_its_watches`, `a_reconnection_that_never_ends_is_given_up`, `service_tests::a_connection_that_is_down_comes_back_when_the_domain_is_introduced` |
 //! | anything at any time | `any_bytes_from_the_daemon_settle_or_are_dropped`, `any_control_words_at_any_time_never_panic`; fuzz target `store-engine` |
+use super::bytes::Bytes;
 use super::client::Call;
 use super::engine::Turn;
-use super::request::Bytes;
 use super::shared::Policy;
 use super::wire::{HEADER_LEN, Header, Kind, Path};
 use crate::status;

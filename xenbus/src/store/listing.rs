@@ -8,7 +8,8 @@
 use kexec::Result;
 use kexec::nt::Vec;
 
-use super::request::{Bytes, TAG};
+use super::bytes::Bytes;
+use super::request::TAG;
 use super::wire::{Decimal, GENERATION_MAX, parse_directory_part};
 use crate::status;
 

@@ -6,6 +6,7 @@
 //! | [`wire`] | headers, payloads, replies: pure functions |
 //! | [`ring`] | the shared page: indices, copies, when to notify |
 //! | [`framing`] | whole messages over the rings |
+//! | [`bytes`] | what a request carries |
 //! | [`request`] | one request: bytes, reply, life |
 //! | [`chain`] | lists linked through what they list |
 //! | [`queue`] | from callers to the task, a lane for each caller |
@@ -18,6 +19,7 @@
 //! | [`connection`] | start and stop, where the page is |
 //! | [`client`], [`transaction`] | what callers hold |
 
+pub mod bytes;
 pub mod chain;
 pub mod client;
 pub mod connection;

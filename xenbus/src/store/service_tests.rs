@@ -2,10 +2,10 @@
 //! What the store promises its callers under load and over time: turns, batches, long lists, a daemon
 //! that comes and goes.
 use super::Client;
+use super::bytes::Bytes;
 use super::client::Call;
 use super::engine::{Turn, WINDOW};
 use super::queue::DETACHED_LIMIT;
-use super::request::Bytes;
 use super::shared::Policy;
 use super::wire::{self, Kind, Path, Permission};
 use crate::status;
