@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The pure parsers: whatever they accept is within what they were given and says what it should.
 
+use xenbus::store::bytes::Bytes;
 use xenbus::store::connection::{GrantEntry, event_port, page_frame};
 use xenbus::store::listing::{Listing, NAMES_MAX, Part, RESTARTS};
-use xenbus::store::bytes::Bytes;
 use xenbus::store::wire::{self, HEADER_LEN, Header};
 
 use crate::input::Input;

@@ -76,7 +76,8 @@ fn encode(
         (transaction & 0xFFFF_FFFF) as u32,
         (transaction >> 32) as u32,
     );
-    let make = |kind, parts: &[&[u8]]| Request::with_callback(kind, tx_id, epoch, parts, callback);
+    let shared = client.shared();
+    let make = |kind, parts: &[&[u8]]| shared.request(kind, (tx_id, epoch), parts, callback);
     let plain = |kind| {
         let [a, b, c] = Path::plain(path)?.parts();
         make(kind, &[a, b, c, b"\0"])
@@ -92,8 +93,8 @@ fn encode(
         }
         table::OP_TRANSACTION_START if transaction != 0 => Err(status::PIPE_BUSY),
         table::OP_TRANSACTION_START => {
-            let epoch = client.shared().epoch();
-            Request::with_callback(Kind::TRANSACTION_START, 0, epoch, &[b"\0"], callback)
+            let transaction = (0, shared.epoch());
+            shared.request(Kind::TRANSACTION_START, transaction, &[b"\0"], callback)
         }
         table::OP_TRANSACTION_COMMIT | table::OP_TRANSACTION_ABORT if tx_id == 0 => {
             Err(status::INVALID_PARAMETER)
@@ -126,13 +127,14 @@ impl Pending {
     pub fn close(self) {
         let request = self.0;
         let cancelled = request.disarm();
-        let Some(shared) = request.take_owner().filter(|_| cancelled) else {
+        let Some(shared) = request.take_owner() else {
             return;
         };
         // A transaction that was started and not told of ends here, or with the daemon's reply.
-        if request.abandon_start() {
+        if cancelled && request.abandon_start() {
             let _ = shared.submit(&request, Admission::Cleanup);
         }
+        shared.spares.give(request);
     }
 }
 

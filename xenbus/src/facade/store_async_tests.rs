@@ -254,3 +254,27 @@ fn a_watch_calls_back_until_it_is_removed_and_a_refused_one_says_why() {
         assert_eq!(machine.daemon.lock().expect("fine").watch_count(), 0);
     });
 }
+
+#[test]
+fn requests_one_after_the_other_share_a_block() {
+    run(|_, connection| {
+        let client = connection.client();
+        for number in 0..20 {
+            let read = submit(
+                client,
+                operation(table::OP_READ, "name"),
+                callback(9, number),
+            );
+            let read = read.expect("submitted").expect("a handle");
+            let got = wait_for(9, number + 1);
+            assert_eq!(got[number], (number, Ok(b"guest".to_vec())));
+            read.close();
+        }
+        let counters = &client.shared().counters;
+        let blocks = counters
+            .allocations
+            .load(core::sync::atomic::Ordering::Relaxed);
+        // The processor that delivers may hold the last one when it is closed.
+        assert!(blocks < 20, "{blocks} blocks for 20 requests");
+    });
+}

@@ -38,26 +38,41 @@ impl Bytes {
     /// # Errors
     /// `INVALID_BUFFER_SIZE` over 4096 bytes, before anything is queued; `NO_MEMORY`.
     pub fn join(parts: &[&[u8]]) -> Result<Self> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len > PAYLOAD_MAX {
+        let mut joined = Self::EMPTY;
+        joined.fill(parts)?;
+        Ok(joined)
+    }
+
+    /// Becomes `parts`, joined. Unchanged on an error.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn fill(&mut self, parts: &[&[u8]]) -> Result {
+        let whole: usize = parts.iter().map(|part| part.len()).sum();
+        if whole > PAYLOAD_MAX {
             return Err(status::INVALID_BUFFER_SIZE);
         }
-        if len <= INLINE {
-            let mut bytes = [0; INLINE];
-            let mut at = 0;
-            for part in parts {
-                bytes[at..at + part.len()].copy_from_slice(part);
-                at += part.len();
+        if whole <= INLINE {
+            if matches!(self, Self::Heap(_)) {
+                *self = Self::EMPTY;
             }
-            let len = u8::try_from(len).map_err(|_| status::UNSUCCESSFUL)?;
-            return Ok(Self::Inline { len, bytes });
+            if let Self::Inline { len, bytes } = self {
+                let mut at = 0;
+                for part in parts {
+                    bytes[at..at + part.len()].copy_from_slice(part);
+                    at += part.len();
+                }
+                *len = u8::try_from(whole).map_err(|_| status::UNSUCCESSFUL)?;
+            }
+            return Ok(());
         }
         let mut heap = Vec::new(TAG);
-        heap.try_reserve(len).map_err(status::no_memory)?;
+        heap.try_reserve(whole).map_err(status::no_memory)?;
         for part in parts {
             heap.try_extend_from_slice(part)?;
         }
-        Ok(Self::Heap(heap))
+        *self = Self::Heap(heap);
+        Ok(())
     }
 }
 

@@ -12,10 +12,10 @@ use core::task::{Context, Poll};
 use kexec::nt::Arc;
 use kexec::{Result, Status};
 
-use super::bytes::{Bytes, INLINE};
+use super::bytes::Bytes;
 use super::queue::Admission;
 use super::request::{Request, TAG};
-use super::shared::{Shared, add};
+use super::shared::Shared;
 use super::transaction::Transaction;
 use super::watch::{Node, Target};
 use super::wire::{self, Kind, Path, Permission};
@@ -76,8 +76,8 @@ impl Client {
         parts: &[&[u8]],
         map: fn(Bytes) -> Result<T>,
     ) -> Call<T> {
-        let (tx_id, epoch) = tx.map_or((0, 0), Transaction::wire_id);
-        let request = Request::try_new(kind, tx_id, epoch, parts);
+        let transaction = tx.map_or((0, 0), Transaction::wire_id);
+        let request = self.shared.request(kind, transaction, parts, None);
         self.submit(request, self.admission, map)
     }
 
@@ -88,14 +88,12 @@ impl Client {
         map: fn(Bytes) -> Result<T>,
     ) -> Call<T> {
         let state = request.and_then(|request| {
-            let long = usize::from(request.body_len() > INLINE);
-            add(&self.shared.counters.allocations, 1 + long);
             request.set_lane(self.lane);
             self.shared.submit(&request, admission).map(|()| request)
         });
         Call {
             state: match state {
-                Ok(request) => CallState::Waiting(request),
+                Ok(request) => CallState::Waiting(request, self.shared.clone()),
                 Err(status) => CallState::Refused(status),
             },
             map,
@@ -160,7 +158,8 @@ impl Client {
     /// The daemon's, or the connection's.
     pub async fn start_transaction(&self) -> Result<Transaction> {
         let epoch = self.shared.epoch();
-        let request = Request::try_new(Kind::TRANSACTION_START, 0, epoch, &[b"\0"])?;
+        let kind = Kind::TRANSACTION_START;
+        let request = self.shared.request(kind, (0, epoch), &[b"\0"], None)?;
         // Made first: if this future is dropped, the transaction's end is already arranged.
         let mut tx = Transaction::new(self.clone(), request.clone(), epoch);
         self.submit(Ok(request), self.admission, ignore).await?;
@@ -188,7 +187,8 @@ impl Client {
         let (slot, generation) = node.token();
         let [a, b, c] = path.parts();
         let token = wire::token(slot, generation);
-        let request = Request::try_new(Kind::WATCH, 0, 0, &[a, b, c, b"\0", &token, b"\0"]);
+        let parts = [a, b, c, b"\0", &token, b"\0"];
+        let request = self.shared.request(Kind::WATCH, (0, 0), &parts, None);
         let watch = Watch {
             client: self.clone(),
             node,
@@ -222,7 +222,7 @@ pub(super) fn ignore(_: Bytes) -> Result<()> {
 }
 
 enum CallState {
-    Waiting(Arc<Request>),
+    Waiting(Arc<Request>, Arc<Shared>),
     Refused(Status),
     Finished,
 }
@@ -256,7 +256,7 @@ impl<T> Call<T> {
     /// Lets the request run its course without anyone waiting; its error is lost.
     pub fn detach(mut self) {
         let state = core::mem::replace(&mut self.state, CallState::Finished);
-        if let CallState::Waiting(request) = state {
+        if let CallState::Waiting(request, _) = state {
             drop(request.waker().take());
         }
     }
@@ -268,29 +268,32 @@ impl<T> Future for Call<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match &self.state {
-            CallState::Waiting(request) => {
-                request.waker().register(cx.waker());
-                match request.take_result() {
-                    Some(result) => {
-                        // A watch keeps its request.
-                        drop(request.waker().take());
-                        result
-                    }
-                    None => return Poll::Pending,
-                }
+        let settled = if let CallState::Waiting(request, _) = &self.state {
+            request.waker().register(cx.waker());
+            match request.take_result() {
+                None => return Poll::Pending,
+                settled => settled,
             }
-            CallState::Refused(status) => Err(*status),
+        } else {
+            None
+        };
+        let result = match core::mem::replace(&mut self.state, CallState::Finished) {
+            CallState::Waiting(request, shared) => {
+                // A watch keeps its request.
+                drop(request.waker().take());
+                shared.spares.give(request);
+                settled.unwrap_or(Err(status::CANCELLED))
+            }
+            CallState::Refused(status) => Err(status),
             CallState::Finished => Err(status::CANCELLED),
         };
-        self.state = CallState::Finished;
         Poll::Ready(result.and_then(self.map))
     }
 }
 
 impl<T> Drop for Call<T> {
     fn drop(&mut self) {
-        if let CallState::Waiting(request) = &self.state {
+        if let CallState::Waiting(request, _) = &self.state {
             request.orphan();
             // Whoever waited may have to go before the reply comes.
             drop(request.waker().take());

@@ -250,6 +250,7 @@ impl Connection {
         }
         shared.forget_task();
         shared.delivery.stop(passive);
+        shared.spares.close();
         let live = shared.watches.live();
         if live != 0 {
             kexec::error!("store: {live} watches outstanding");

@@ -28,15 +28,17 @@ use super::bytes::INLINE;
 use super::delivery::Job;
 use super::framing::{Receiver, Sender};
 use super::queue::Admission;
-use super::request::{After, Request, Started, TAG};
+use super::request::{Request, Started, TAG};
 use super::ring::{self, Control, Fault, RingPage};
 use super::shared::{Policy, Shared, add};
 use super::watch::Fired;
 use super::wire::{self, HEADER_LEN, Header, Kind};
 use crate::status;
+use settle::{settle, stale_transaction};
 
 mod clock;
 mod resume;
+mod settle;
 
 /// Most requests in flight: C xenstored stops reading at 20 outstanding.
 pub const WINDOW: usize = 16;
@@ -310,6 +312,8 @@ impl<P: Port> Engine<P> {
             add(&self.shared.counters.allocations, 1);
         }
         settle(&self.shared, &entry.request, reply);
+        // Nobody waited, or who did has its result already.
+        self.shared.spares.give(entry.request);
     }
 
     fn watch_event(&mut self) {
@@ -407,6 +411,7 @@ impl<P: Port> Engine<P> {
             len,
         }) = request.start()
         else {
+            self.shared.spares.give(request);
             return false;
         };
         if tx_id != 0 && epoch != self.epoch {
@@ -555,43 +560,6 @@ impl<P: Port> Engine<P> {
         // Nobody answers any more: do not wait for it again.
         let silent = self.window.iter().flatten().any(|entry| entry.expired);
         quiet || waited || silent || self.connection != Connection::Up
-    }
-}
-
-/// What an operation of a dead transaction gets; only END says "again".
-fn stale_transaction(kind: Kind) -> Status {
-    if kind == Kind::TRANSACTION_END {
-        status::RETRY
-    } else {
-        status::UNSUCCESSFUL
-    }
-}
-
-/// Gives a request its result, and does what follows from it.
-fn settle(shared: &Shared, request: &Arc<Request>, reply: Result<&[u8]>) {
-    match request.finish(reply) {
-        After::Nothing => {}
-        After::Deliver => shared.delivery.push(Job::Request(request.clone())),
-        After::More => {
-            let queue = &shared.queue;
-            if let Err(status) = queue.push(request, Admission::Cleanup, Instant::now()) {
-                settle(shared, request, Err(status));
-            }
-        }
-        After::Undo => {
-            let _ = shared
-                .queue
-                .push(request, Admission::Cleanup, Instant::now());
-        }
-        After::Refused(status) => {
-            let token = request.with_body(wire::watch_token);
-            let node = token.and_then(|(slot, generation)| shared.watches.find(slot, generation));
-            if let Some(node) = node
-                && node.refuse(status) == Fired::Deliver
-            {
-                shared.delivery.push(Job::Watch(node));
-            }
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`framing`] | whole messages over the rings |
 //! | [`bytes`] | what a request carries |
 //! | [`request`] | one request: bytes, reply, life |
+//! | [`spares`] | blocks of requests that are done, to be used again |
 //! | [`chain`] | lists linked through what they list |
 //! | [`queue`] | from callers to the task, a lane for each caller |
 //! | [`listing`] | a directory that takes several replies |
@@ -31,6 +32,7 @@ pub mod queue;
 pub mod request;
 pub mod ring;
 pub mod shared;
+pub mod spares;
 pub mod task;
 pub mod transaction;
 pub mod watch;

@@ -131,18 +131,18 @@ impl Request {
     ///
     /// # Errors
     /// `INVALID_BUFFER_SIZE`, `NO_MEMORY`.
+    #[cfg(test)]
     pub fn try_new(kind: Kind, tx_id: u32, epoch: u32, parts: &[&[u8]]) -> Result<Arc<Self>> {
-        Self::with_callback(kind, tx_id, epoch, parts, None)
+        Self::with_callback(kind, (tx_id, epoch), parts, None)
     }
 
     /// A request whose result goes to a callback.
     ///
     /// # Errors
     /// `INVALID_BUFFER_SIZE`, `NO_MEMORY`.
-    pub fn with_callback(
+    pub(super) fn with_callback(
         kind: Kind,
-        tx_id: u32,
-        epoch: u32,
+        (tx_id, epoch): (u32, u32),
         parts: &[&[u8]],
         callback: Option<Callback>,
     ) -> Result<Arc<Self>> {
@@ -171,6 +171,42 @@ impl Request {
             },
         )
         .map_err(status::no_memory)
+    }
+
+    /// Lets go of what a finished request keeps, so that its block can wait for [`Self::renew`].
+    pub(super) fn clear(&mut self) {
+        let state = self.state.get_mut();
+        if matches!(state.body, Bytes::Heap(_)) {
+            state.body = Bytes::EMPTY;
+        }
+        state.listing = None;
+        *self.callback.get_mut() = None;
+        drop((self.waker.take(), self.next.take(), self.owner.take()));
+    }
+
+    /// Makes a [cleared](Self::clear) block a new request; it stays as it is on an error.
+    ///
+    /// # Errors
+    /// As [`Self::try_new`].
+    pub(super) fn renew(
+        &mut self,
+        kind: Kind,
+        (tx_id, epoch): (u32, u32),
+        parts: &[&[u8]],
+        callback: Option<Callback>,
+    ) -> Result {
+        let state = self.state.get_mut();
+        state.body.fill(parts)?;
+        state.phase = Phase::Idle;
+        state.kind = kind;
+        state.tx_id = tx_id;
+        state.epoch = epoch;
+        state.submitted = Instant::NEVER;
+        state.orphan = false;
+        state.deliver = callback.is_some();
+        state.result = Ok(());
+        *self.callback.get_mut() = callback;
+        Ok(())
     }
 
     /// Puts the request on the lane of its caller.
@@ -245,11 +281,6 @@ impl Request {
     /// Runs `f` over the payload to send.
     pub(super) fn with_body<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
         f(&self.state.lock().body)
-    }
-
-    /// Payload bytes.
-    pub(super) fn body_len(&self) -> usize {
-        self.state.lock().body_len()
     }
 
     /// Settles the request with the daemon's reply, or with what became of it.

@@ -10,10 +10,13 @@ use kexec::nt::Arc;
 use kexec::sync::Notify;
 use kexec::{Duration, Instant, Result};
 
+use super::bytes::INLINE;
 use super::delivery::Delivery;
 use super::queue::{Admission, Queue};
-use super::request::Request;
+use super::request::{Callback, Request};
+use super::spares::Spares;
 use super::watch::Watches;
+use super::wire::Kind;
 
 /// Times and limits of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +120,8 @@ pub struct Shared {
     pub watches: Watches,
     /// Callbacks to make outside any poll.
     pub delivery: Arc<Delivery>,
+    /// Blocks for requests.
+    pub(crate) spares: Spares,
     /// What happened so far.
     pub counters: Counters,
     kick: Notify,
@@ -136,6 +141,7 @@ impl Shared {
             queue: Queue::new(),
             watches: Watches::new(seed),
             delivery,
+            spares: Spares::new(),
             counters: Counters::default(),
             kick: Notify::new(),
             epoch: AtomicU32::new(1),
@@ -159,6 +165,35 @@ impl Shared {
     /// The task is gone: gives back its waker, which a client that outlives the connection would keep.
     pub(super) fn forget_task(&self) {
         self.kick.notify();
+    }
+
+    /// A request with the payload `parts`, in a block that was used before if there is one. `transaction` is the id and the
+    /// connection that it belongs to.
+    ///
+    /// # Errors
+    /// `INVALID_BUFFER_SIZE`, `NO_MEMORY`.
+    pub fn request(
+        &self,
+        kind: Kind,
+        transaction: (u32, u32),
+        parts: &[&[u8]],
+        callback: Option<Callback>,
+    ) -> Result<Arc<Request>> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let long = usize::from(length > INLINE);
+        if let Some(mut spare) = self.spares.take()
+            && let Some(block) = Arc::get_mut(&mut spare)
+        {
+            if let Err(status) = block.renew(kind, transaction, parts, callback) {
+                self.spares.give(spare);
+                return Err(status);
+            }
+            add(&self.counters.allocations, long);
+            return Ok(spare);
+        }
+        let request = Request::with_callback(kind, transaction, parts, callback)?;
+        add(&self.counters.allocations, 1 + long);
+        Ok(request)
     }
 
     /// Queues a request and kicks the task.
