@@ -195,8 +195,31 @@ impl<P: Platform> Core<P> {
     /// # IRQL
     /// That of the executor.
     pub fn run(&self, budget: Budget) -> Outcome {
+        if self.enter() {
+            self.run_entered(budget)
+        } else {
+            Outcome::Busy
+        }
+    }
+
+    /// Calls `f` and runs what is ready then. Nothing is pended for what `f` wakes: it runs here, or where the executor runs already.
+    ///
+    /// # IRQL
+    /// That of the executor.
+    pub fn run_with<T>(&self, budget: Budget, f: impl FnOnce() -> T) -> T {
+        let entered = self.enter();
+        let value = f();
+        if entered {
+            self.run_entered(budget);
+        }
+        value
+    }
+
+    /// Begins a run; false when there is one.
+    #[inline]
+    fn enter(&self) -> bool {
         let Ok(taken) = self.head.queue.start() else {
-            return Outcome::Busy;
+            return false;
         };
         self.head
             .runner
@@ -206,6 +229,11 @@ impl<P: Platform> Core<P> {
             .runs
             .store(runs.wrapping_add(1), Ordering::Relaxed);
         self.append(taken);
+        true
+    }
+
+    /// The run that was [begun](Self::enter).
+    fn run_entered(&self, budget: Budget) -> Outcome {
         let deadline = match budget.micros {
             0 => u64::MAX,
             micros => self.platform.micros().saturating_add(micros),

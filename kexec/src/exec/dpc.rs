@@ -108,6 +108,16 @@ impl DpcExecutor {
         self.core.drive(limit)
     }
 
+    /// Calls `f` at DISPATCH_LEVEL and runs there what it makes ready, at most `limit` polls: a caller that would wait for the DPC
+    /// saves it. While the executor runs, here or on another processor, that run does it.
+    ///
+    /// # IRQL
+    /// <= DISPATCH_LEVEL.
+    pub fn run_with<T>(&self, limit: usize, f: impl FnOnce() -> T) -> T {
+        let _raised = Raised::to_dispatch();
+        self.core.run_with(Budget::polls(limit), f)
+    }
+
     /// Cancels `group` and drives until none of its futures is alive, at most `limit` polls.
     ///
     /// # IRQL

@@ -131,6 +131,48 @@ fn first_wake_is_two_read_modify_writes_and_a_duplicate_is_one() {
 }
 
 #[test]
+fn what_a_caller_wakes_in_a_run_of_its_own_is_polled_there_without_a_pend() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    rig.pends();
+    let waker = probe.waker();
+    let value = rig.0.run_with(Budget::polls(4), || {
+        waker.wake_by_ref();
+        assert_eq!(probe.polls.load(Ordering::SeqCst), 1, "not inside");
+        9
+    });
+    assert_eq!((value, probe.polls.load(Ordering::SeqCst)), (9, 2));
+    assert_eq!(rig.pends(), 0);
+    // Beyond the bound it is pended for, as at the end of any run.
+    rig.0.run_with(Budget::polls(0), || waker.wake_by_ref());
+    assert_eq!((probe.polls.load(Ordering::SeqCst), rig.pends()), (2, 1));
+    assert_eq!(rig.run(), 1);
+    drop((waker, handle));
+    probe.forget();
+}
+
+#[test]
+fn what_a_caller_wakes_inside_a_run_is_left_to_that_run() {
+    let rig = Rig::new();
+    let probe = Probe::default();
+    let handle = rig.spawn(probe.future());
+    rig.run();
+    rig.pends();
+    let (waker, core) = (probe.waker(), core::ptr::from_ref(&*rig.0).addr());
+    let outer = rig.spawn(async move {
+        // SAFETY: the core outlives its tasks.
+        let core = unsafe { &*(core as *const Core<Counting>) };
+        core.run_with(Budget::polls(4), || waker.wake_by_ref());
+    });
+    assert_eq!((rig.pends(), rig.run(), rig.pends()), (1, 2, 0));
+    assert_eq!(probe.polls.load(Ordering::SeqCst), 2);
+    drop((outer, handle));
+    probe.forget();
+}
+
+#[test]
 fn many_tasks_woken_from_idle_are_one_pend_and_run_in_order() {
     let rig = Rig::new();
     let order = Arc::new(Mutex::new(Vec::new()));

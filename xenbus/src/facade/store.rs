@@ -18,6 +18,9 @@ use crate::store::transaction::Transaction;
 use crate::store::watch::Target;
 use crate::store::wire::{Path, Permission};
 
+/// Tasks of the store's executor polled by a caller that has just made a request: the store's own, and a few that were ready.
+const POLLS: usize = 4;
+
 /// The store as a blocking caller sees it.
 #[derive(Clone, Copy)]
 pub struct Store<'a> {
@@ -39,17 +42,18 @@ impl<'a> Store<'a> {
     }
 
     fn wait<T>(&self, make: impl FnOnce(&Client) -> Call<T>) -> Result<T> {
-        // Whoever may not wait is held to the small limit of the queue.
-        let call = if kexec::Apc::here().is_some() {
-            make(self.client)
-        } else {
-            make(&self.client.synchronous())
-        };
         let shared = self.client.shared();
-        if kexec::Apc::here().is_none() {
+        let call = if kexec::Apc::here().is_some() {
+            let call = make(&self.client.quiet());
+            // The task runs here and now: a DPC would only be one more interrupt.
+            self.executor.run_with(POLLS, || shared.kick());
+            call
+        } else {
             // It cannot wait for a suspend, and none can come in between.
             shared.unpause();
-        }
+            // Whoever may not wait is held to the small limit of the queue.
+            make(&self.client.synchronous().quiet())
+        };
         wait(self.executor, DISPATCH_LIMIT, call, || shared.kick())?
     }
 
@@ -165,7 +169,10 @@ impl<'a> Store<'a> {
     ) -> Result<LegacyWatch> {
         let path = Path::new(prefix, node)?;
         let epoch = self.client.shared().epoch();
-        let (watch, call) = self.client.watch_for(path, Target::Signal(signal))?;
+        let (watch, call) = self
+            .client
+            .quiet()
+            .watch_for(path, Target::Signal(signal))?;
         self.wait(|_| call)?;
         Ok(LegacyWatch { watch, epoch })
     }

@@ -27,6 +27,7 @@ pub struct Client {
     shared: Arc<Shared>,
     admission: Admission,
     lane: u8,
+    quiet: bool,
 }
 
 impl Client {
@@ -37,6 +38,7 @@ impl Client {
             shared,
             admission: Admission::Waiting,
             lane: 0,
+            quiet: false,
         }
     }
 
@@ -57,9 +59,17 @@ impl Client {
     #[must_use]
     pub fn synchronous(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
             admission: Admission::Synchronous,
-            lane: self.lane,
+            ..self.clone()
+        }
+    }
+
+    /// The same for a caller that [kicks](Shared::kick) the task itself, after each request that it makes with it.
+    #[must_use]
+    pub fn quiet(&self) -> Self {
+        Self {
+            quiet: true,
+            ..self.clone()
         }
     }
 
@@ -89,7 +99,12 @@ impl Client {
     ) -> Call<T> {
         let state = request.and_then(|request| {
             request.set_lane(self.lane);
-            self.shared.submit(&request, admission).map(|()| request)
+            if self.quiet {
+                self.shared.enqueue(&request, admission)?;
+            } else {
+                self.shared.submit(&request, admission)?;
+            }
+            Ok(request)
         });
         Call {
             state: match state {

@@ -201,9 +201,18 @@ impl Shared {
     /// # Errors
     /// As [`Queue::push`].
     pub fn submit(&self, request: &Arc<Request>, admission: Admission) -> Result {
+        self.enqueue(request, admission)?;
+        self.kick();
+        Ok(())
+    }
+
+    /// Queues a request for a caller that kicks the task next.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub(super) fn enqueue(&self, request: &Arc<Request>, admission: Admission) -> Result {
         self.queue.push(request, admission, Instant::now())?;
         kexec::probe!(Queue);
-        self.kick();
         Ok(())
     }
 
