@@ -4,7 +4,6 @@
 //! `<= DISPATCH_LEVEL`, never from a callback of the store. Handles are consumed by the call that ends
 //! them whatever its result: nothing can be left that Release would trip over.
 
-use kexec::nt::Vec;
 use kexec::{DpcExecutor, Result, Status};
 
 use super::printf::{self, Arguments};
@@ -12,7 +11,7 @@ use super::wait;
 use crate::status;
 use crate::store::bytes::Bytes;
 use crate::store::client::{Call, Client, Watch};
-use crate::store::request::{Callback, TAG};
+use crate::store::request::Callback;
 use crate::store::task::DISPATCH_LIMIT;
 use crate::store::transaction::Transaction;
 use crate::store::watch::Target;
@@ -32,6 +31,17 @@ pub struct Store<'a> {
 pub struct LegacyWatch {
     watch: Watch,
     epoch: u32,
+}
+
+/// What a requester gets in a buffer: the bytes and two NULs.
+pub struct Text(Bytes);
+
+impl Text {
+    /// The bytes, and the NULs.
+    #[must_use]
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.0, b"\0\0"]
+    }
 }
 
 impl<'a> Store<'a> {
@@ -66,9 +76,9 @@ impl<'a> Store<'a> {
         tx: Option<&Transaction>,
         prefix: Option<&[u8]>,
         node: &[u8],
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Text> {
         let path = Path::new(prefix, node)?;
-        terminated(&self.wait(|client| client.read(tx, path))?)
+        self.wait(|client| client.read(tx, path)).map(Text)
     }
 
     /// StorePrintf: at most 1023 characters, stored without a NUL.
@@ -122,13 +132,13 @@ impl<'a> Store<'a> {
         tx: Option<&Transaction>,
         prefix: Option<&[u8]>,
         node: &[u8],
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Text> {
         let path = Path::new(prefix, node)?;
         let names = self.wait(|client| client.directory(tx, path))?;
         if names.is_empty() {
             return Err(status::OBJECT_PATH_NOT_FOUND);
         }
-        terminated(&names)
+        Ok(Text(names))
     }
 
     /// StoreTransactionStart.
@@ -199,15 +209,6 @@ impl<'a> Store<'a> {
         // Another processor is at it already, or this one is: nothing to do.
         let _ = self.executor.drive(64);
     }
-}
-
-fn terminated(bytes: &Bytes) -> Result<Vec<u8>> {
-    let mut out = Vec::new(TAG);
-    out.try_reserve(bytes.len() + 2)
-        .and_then(|()| out.try_extend_from_slice(bytes))
-        .and_then(|()| out.try_extend_from_slice(b"\0\0"))
-        .map_err(status::no_memory)?;
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use xenbus_interface::store::{
 use xenbus_interface::{Interface, NtStatus, Table, store};
 
 use super::{VaList, acquire, caller, handle, peek, release, take, text, variadic};
-use crate::facade::store::{LegacyWatch, Store};
+use crate::facade::store::{LegacyWatch, Store, Text};
 use crate::store::Transaction;
 use crate::store::request::Callback;
 use crate::store::wire::Permission;
@@ -57,26 +57,32 @@ unsafe fn with<T>(this: *mut Interface, f: impl FnOnce(&Store<'_>) -> Result<T>)
     f(&Store::new(&client, bus.ring()))
 }
 
-/// Puts `data` into a buffer of the requester's.
+/// Puts `text` into a buffer of the requester's.
 ///
 /// # Safety
 /// `out` is valid for a write.
-unsafe fn give(data: Result<Vec<u8>>, out: *mut *mut c_char) -> NtStatus {
-    let data = match data {
-        Ok(data) => data,
+unsafe fn give(text: Result<Text>, out: *mut *mut c_char) -> NtStatus {
+    let text = match text {
+        Ok(text) => text,
         Err(status) => return status.raw(),
     };
+    let [data, end] = text.parts();
     if out.is_null() {
         return Status::INVALID_PARAMETER.raw();
     }
     // SAFETY: callable at <= DISPATCH_LEVEL; two NULs at least, so not empty.
     let block =
-        unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, data.len(), BUFFER) }.cast::<u8>();
+        unsafe { sys::ExAllocatePoolWithTag(NonPagedPoolNx, data.len() + end.len(), BUFFER) }
+            .cast::<u8>();
     if block.is_null() {
         return Status::NO_MEMORY.raw();
     }
-    // SAFETY: just allocated with this length.
+    // SAFETY: just allocated, with room for both.
     unsafe { ptr::copy_nonoverlapping(data.as_ptr(), block, data.len()) };
+    // SAFETY: as above.
+    let rest = unsafe { block.add(data.len()) };
+    // SAFETY: as above.
+    unsafe { ptr::copy_nonoverlapping(end.as_ptr(), rest, end.len()) };
     // SAFETY: by the contract.
     unsafe { out.write(block.cast()) };
     0
@@ -106,7 +112,7 @@ unsafe extern "C" fn free(_this: *mut Interface, buffer: *mut c_char) {
 }
 
 /// A request of the facade that has a buffer as its result.
-type Fetch = fn(&Store<'_>, Option<&Transaction>, Option<&[u8]>, &[u8]) -> Result<Vec<u8>>;
+type Fetch = fn(&Store<'_>, Option<&Transaction>, Option<&[u8]>, &[u8]) -> Result<Text>;
 
 /// Makes a request and gives its result to the requester.
 ///
@@ -122,9 +128,9 @@ unsafe fn fetch(
     // SAFETY: by the contract.
     let (tx, prefix, node) = unsafe { path(transaction, prefix, node) };
     // SAFETY: by the contract.
-    let data = unsafe { with(this, |store| request(store, tx, prefix, node)) };
+    let text = unsafe { with(this, |store| request(store, tx, prefix, node)) };
     // SAFETY: by the contract: `buffer` is valid.
-    unsafe { give(data, buffer) }
+    unsafe { give(text, buffer) }
 }
 
 unsafe extern "C" fn read(
