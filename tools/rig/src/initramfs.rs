@@ -22,6 +22,7 @@ const XEN_TOOLS: &[&str] = &[
     "xl",
     "xenstored",
     "xenstore-control",
+    "test-xenstore",
     "xen-init-dom0",
     "xenconsoled",
     "xenconsole",
