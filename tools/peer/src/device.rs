@@ -9,8 +9,9 @@ use crate::args::Args;
 use crate::evtchn::Channel;
 use crate::ffi::{PAGE, map_frames};
 use crate::gnt::Page;
-use crate::store::{Refused, Store};
-use crate::{Failure, Result, report};
+use crate::store::Store;
+use crate::wire::Refused;
+use crate::{Failure, Result, rate, report};
 
 fn limit(args: &mut Args) -> Result<Duration> {
     Ok(Duration::from_secs(args.option("--timeout")?.unwrap_or(30)))
@@ -171,7 +172,7 @@ pub(crate) fn store(mut args: Args) -> Result {
             let count = args.option("--count")?.unwrap_or(1000);
             let depth: u32 = args.option("--depth")?.unwrap_or(1);
             args.end()?;
-            rate(&mut store, &path, count, depth.max(1))?;
+            rate::run(&path, count, depth.max(1))?;
         }
         "watches" => {
             args.end()?;
@@ -185,22 +186,6 @@ pub(crate) fn store(mut args: Args) -> Result {
         }
         other => return Err(Failure::new(format!("unknown request {other}"))),
     }
-    Ok(())
-}
-
-/// Passes of which the fastest counts.
-const PASSES: u32 = 5;
-
-/// Prints in how many nanoseconds of dom0's monotonic clock `count` reads are answered.
-fn rate(store: &mut Store, path: &str, count: u32, depth: u32) -> Result {
-    let mut fastest = Duration::MAX;
-    for _ in 0..PASSES {
-        let start = Instant::now();
-        store.read_many(path, count, depth)?;
-        fastest = fastest.min(start.elapsed());
-    }
-    let ns = fastest.as_nanos();
-    println!("{{\"count\":{count},\"depth\":{depth},\"ns\":{ns}}}");
     Ok(())
 }
 

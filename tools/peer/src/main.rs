@@ -10,10 +10,15 @@ mod evtchn;
 #[expect(unsafe_code, reason = "ioctl and mmap of Xen's device files")]
 mod ffi;
 mod gnt;
+mod listing;
+mod mux;
 mod probe;
+mod rate;
 mod report;
 mod sample;
 mod store;
+mod stress;
+mod wire;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -40,7 +45,7 @@ impl fmt::Display for Failure {
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
 const USAGE: &str =
-    "usage: xenpeer agent|sample|probe|echo|evtchn|store|gnt|dump ... (see README.md)";
+    "usage: xenpeer agent|sample|probe|echo|evtchn|store|stress|gnt|dump ... (see README.md)";
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
@@ -53,6 +58,7 @@ fn main() -> ExitCode {
         Some("gnt") => device::gnt(args),
         Some("dump") => device::dump(args),
         Some("store") => device::store(args),
+        Some("stress") => stress::run(args),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

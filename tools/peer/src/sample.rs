@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::evtchn::Channel;
-use crate::store::{Bounded, Store};
+use crate::store::Store;
 use crate::{Failure, Result};
 
 /// Added by dom0 in the middle of the guest's transaction.
@@ -71,15 +71,15 @@ fn counter_start(nonce: &str) -> Result<u64> {
 /// A step's name and what it does; the text is added to its line of output.
 type Step<P> = (&'static str, fn(&mut P) -> Result<String>);
 
-struct Peer<'a, S> {
-    store: Store<S>,
+struct Peer<'a> {
+    store: Store,
     options: &'a Options,
     base: String,
     step: &'static str,
 }
 
-impl<'a, S: Bounded> Peer<'a, S> {
-    fn new(store: Store<S>, options: &'a Options) -> Self {
+impl<'a> Peer<'a> {
+    fn new(store: Store, options: &'a Options) -> Self {
         let base = format!("/local/domain/{}", options.domid);
         Self {
             store,

@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Probe, broken};
 use crate::args::Args;
-use crate::store::{Refused, Store};
+use crate::store::Store;
+use crate::wire::Refused;
 use crate::{Failure, Result};
 
 const PROGRAM: &str = "/usr/lib/xen-4.17/bin/xenstored";

@@ -93,7 +93,7 @@ pub(crate) fn run(mut args: Args) -> Result {
     probe.serve()
 }
 
-fn broken(refused: crate::store::Refused) -> Failure {
+fn broken(refused: crate::wire::Refused) -> Failure {
     refused.into()
 }
 

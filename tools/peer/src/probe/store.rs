@@ -10,7 +10,8 @@ use std::process::Command;
 
 use super::{Probe, broken};
 use crate::args::Args;
-use crate::store::{Refused, Store};
+use crate::store::Store;
+use crate::wire::Refused;
 use crate::{Failure, Result};
 
 pub(super) fn serve(probe: &mut Probe, mut args: Args) -> Result<String> {
