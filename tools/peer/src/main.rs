@@ -10,6 +10,7 @@ mod evtchn;
 #[expect(unsafe_code, reason = "ioctl and mmap of Xen's device files")]
 mod ffi;
 mod gnt;
+mod line;
 mod listing;
 mod mux;
 mod probe;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! One connection to xenstored with many requests on their way.
+//! Connections to xenstored with many requests on their way, served by one thread.
 //!
 //! Requests go out in the order in which they were made; whoever made one waits for the answer with its id, in whatever order
 //! answers come. Fired watches go to the watch with their token, or to the common queue if it belongs to none.
 //!
-//! One thread runs a future ([`Mux::run`]), and in it as many as it likes: between two polls the thread sends, waits for what
-//! comes, and wakes whoever it was for. An answer to nothing, an answer of another type, a message too long, a connection that was
-//! closed or is silent too long break the connection: everything that waits ends with the reason, and so does all that follows.
+//! The thread runs a future ([`Mux::run`]), and in it as many as it likes: between two polls it sends, waits for what comes, and
+//! wakes whoever it was for. An answer to nothing, an answer of another type, a message too long, a connection that was closed or
+//! is silent too long break everything: all that waits ends with the reason, and so does what follows.
 //!
 //! ```text
 //! call ──> outbox ──> Sent ──answer──> Answered ──> taken by its future
@@ -15,11 +15,8 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,19 +24,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use crate::wire::{Answer, ERROR, Inbox, Message, Op, Refused, WATCH_EVENT, request};
+use crate::line::{Broken, Line};
+use crate::wire::{Answer, ERROR, Message, Op, Refused, WATCH_EVENT, request};
 use crate::{Failure, Result};
 
 pub(crate) const SOCKET: &str = "/run/xenstored/socket";
 /// How long the daemon may be silent while it owes an answer.
 pub(crate) const REPLY_LIMIT: Duration = Duration::from_secs(20);
-/// How many requests one system call takes.
-const BATCH: usize = 64;
-/// How many bytes one system call reads.
-const ROOM: usize = 1 << 16;
+/// How many connections one look serves.
+const READY: usize = 64;
 
 /// Connects to xenstored in this domain.
 pub(crate) fn connect() -> Result<UnixStream> {
@@ -55,10 +51,10 @@ pub(crate) struct Event {
 
 /// A request whose answer has not been taken.
 enum Slot {
-    Sent(Op, Option<Waker>),
+    Sent(usize, Op, Option<Waker>),
     Answered(Answer),
     /// Nobody waits any more; with the token of a watch that ends with the answer.
-    Ignored(Option<String>),
+    Ignored(usize, Option<String>),
 }
 
 /// A watch that has a queue of its own; events before its owner looks are one.
@@ -72,17 +68,11 @@ struct Watched {
 type Timer = (Instant, u64);
 
 struct State {
-    stream: File,
-    /// A refused watch is an error of the `write` that asked for it, as Linux's device has it, not an answer.
-    refuses_in_write: bool,
+    epoll: OwnedFd,
+    lines: Vec<Line>,
     patience: Duration,
     next: u32,
     serial: u64,
-    outbox: VecDeque<(u32, Vec<u8>)>,
-    /// Bytes of the outbox's first request that are out.
-    sent: usize,
-    room: Vec<u8>,
-    inbox: Inbox,
     slots: BTreeMap<u32, Slot>,
     watched: HashMap<String, Watched>,
     /// Events of watches that have no queue of their own.
@@ -94,44 +84,37 @@ struct State {
     broken: Option<String>,
 }
 
-/// The connection; clones share it.
+/// One of the connections; clones share it.
 #[derive(Clone)]
-pub(crate) struct Mux(Arc<Mutex<State>>);
+pub(crate) struct Mux {
+    state: Arc<Mutex<State>>,
+    line: usize,
+}
 
 impl Mux {
     /// A client of xenstored in this domain.
     pub(crate) fn connect() -> Result<Self> {
-        Self::over(connect()?).map_err(|e| Failure::new(format!("{SOCKET}: {e}")))
+        Self::over(connect()?)
     }
 
     /// Opens Linux's device of a guest's connection.
     pub(crate) fn device(path: &str) -> Result<Self> {
-        let mut options = File::options();
-        options.read(true).write(true);
-        options.custom_flags(OFlags::NONBLOCK.bits() as i32);
-        let file = options
-            .open(path)
-            .map_err(|e| Failure::new(format!("open {path}: {e}")))?;
-        Ok(Self::new(file, true))
+        Self::new(Line::device(path)?)
     }
 
     /// A client over a connected socket.
-    pub(crate) fn over(stream: UnixStream) -> std::io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        Ok(Self::new(OwnedFd::from(stream).into(), false))
+    pub(crate) fn over(stream: UnixStream) -> Result<Self> {
+        Self::new(Line::socket(stream).map_err(|e| Failure::new(format!("{SOCKET}: {e}")))?)
     }
 
-    fn new(stream: File, refuses_in_write: bool) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            stream,
-            refuses_in_write,
+    fn new(line: Line) -> Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC);
+        let mut state = State {
+            epoll: epoll.map_err(|e| Failure::new(format!("epoll: {e}")))?,
+            lines: Vec::new(),
             patience: REPLY_LIMIT,
             next: 1,
             serial: 0,
-            outbox: VecDeque::new(),
-            sent: 0,
-            room: vec![0; ROOM],
-            inbox: Inbox::default(),
             slots: BTreeMap::new(),
             watched: HashMap::new(),
             events: VecDeque::new(),
@@ -139,11 +122,29 @@ impl Mux {
             timers: BTreeMap::new(),
             heard: Instant::now(),
             broken: None,
-        })))
+        };
+        Ok(Self {
+            line: state.add(line)?,
+            state: Arc::new(Mutex::new(state)),
+        })
+    }
+
+    /// A connection on which requests are on their way beside those of this one: another of Linux's device, which takes one at a
+    /// time, or the same socket. A transaction belongs to its connection.
+    pub(crate) fn beside(&self) -> Result<Self> {
+        let mut state = self.lock();
+        let line = match state.lines[self.line].path().map(Line::device) {
+            None => self.line,
+            Some(device) => state.add(device?)?,
+        };
+        Ok(Self {
+            state: Arc::clone(&self.state),
+            line,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What broke the connection.
@@ -153,7 +154,7 @@ impl Mux {
 
     /// Makes a request; it goes out whether its answer is waited for or not.
     pub(crate) fn call(&self, op: Op, transaction: u32, parts: &[&[u8]]) -> Call {
-        let sent = self.lock().submit(op, transaction, parts);
+        let sent = self.lock().submit(self.line, op, transaction, parts);
         Call {
             mux: self.clone(),
             sent,
@@ -251,7 +252,16 @@ impl Mux {
 }
 
 impl State {
-    fn submit(&mut self, op: Op, transaction: u32, parts: &[&[u8]]) -> Answer<u32> {
+    fn add(&mut self, line: Line) -> Result<usize> {
+        let number = self.lines.len();
+        let data = EventData::new_u64(number as u64);
+        let added = epoll::add(&self.epoll, &line.stream, data, EventFlags::IN);
+        added.map_err(|e| Failure::new(format!("epoll: {e}")))?;
+        self.lines.push(line);
+        Ok(number)
+    }
+
+    fn submit(&mut self, line: usize, op: Op, transaction: u32, parts: &[&[u8]]) -> Answer<u32> {
         if let Some(why) = &self.broken {
             return Err(Refused::Broken(why.clone()));
         }
@@ -262,15 +272,14 @@ impl State {
         if self.slots.is_empty() {
             self.heard = Instant::now();
         }
-        self.outbox.push_back((id, message));
-        self.slots.insert(id, Slot::Sent(op, None));
+        self.lines[line].push(id, message);
+        self.slots.insert(id, Slot::Sent(line, op, None));
         Ok(id)
     }
 
     /// Sends, waits, takes in what came and wakes whom it is for.
     fn turn(&mut self) {
-        let done = self.send().and_then(|()| self.wait());
-        if let Err(why) = done.and_then(|ready| if ready { self.receive() } else { Ok(()) }) {
+        if let Err(why) = self.send().and_then(|()| self.receive()) {
             self.break_off(why);
         }
         let now = Instant::now();
@@ -282,88 +291,61 @@ impl State {
         }
     }
 
-    fn send(&mut self) -> std::result::Result<(), String> {
-        while !self.outbox.is_empty() {
-            let slices: Vec<IoSlice<'_>> = self
-                .outbox
-                .iter()
-                .take(BATCH)
-                .enumerate()
-                // Each request is a slice of its own: Linux's device takes one in a write.
-                .map(|(n, (_, message))| {
-                    IoSlice::new(&message[if n == 0 { self.sent } else { 0 }..])
-                })
-                .collect();
-            let mut written = match self.stream.write_vectored(&slices) {
-                Ok(written) => written,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) => match refusal(&e).filter(|_| self.refuses_in_write && self.sent == 0) {
-                    Some(name) => {
-                        if let Some((id, _)) = self.outbox.pop_front() {
-                            self.answer(id, Err(Refused::Name(name.into())));
-                        }
-                        continue;
-                    }
-                    None => return Err(format!("xenstored's socket: {e}")),
-                },
-            };
-            while let Some((_, message)) = self.outbox.front() {
-                let left = message.len() - self.sent;
-                if written < left {
-                    self.sent += written;
-                    break;
-                }
-                written -= left;
-                self.sent = 0;
-                self.outbox.pop_front();
+    fn send(&mut self) -> std::result::Result<(), Broken> {
+        for number in 0..self.lines.len() {
+            let was_full = self.lines[number].is_full;
+            while let Some((id, name)) = self.lines[number].send()? {
+                self.answer(id, Err(Refused::Name(name.into())));
+            }
+            let line = &self.lines[number];
+            if line.is_full != was_full {
+                let mut flags = EventFlags::IN;
+                flags.set(EventFlags::OUT, line.is_full);
+                let data = EventData::new_u64(number as u64);
+                let changed = epoll::modify(&self.epoll, &line.stream, data, flags);
+                changed.map_err(|e| format!("epoll: {e}"))?;
             }
         }
         Ok(())
     }
 
-    /// Waits for the connection or the next timer; true if the connection has something to say.
-    fn wait(&mut self) -> std::result::Result<bool, String> {
+    /// Waits for a connection or the next timer, and takes in what has come.
+    fn receive(&mut self) -> std::result::Result<(), Broken> {
         let silent = (!self.slots.is_empty()).then(|| self.heard + self.patience);
         let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
         let end = silent.into_iter().chain(timer).min();
         let end = end.ok_or("nothing to wait for")?;
         let limit = end.saturating_duration_since(Instant::now());
         let time = Timespec::try_from(limit).map_err(|e| format!("wait {limit:?}: {e}"))?;
-        let mut flags = PollFlags::IN;
-        flags.set(PollFlags::OUT, !self.outbox.is_empty());
-        let mut streams = [PollFd::new(&self.stream, flags)];
-        let ready = match poll(&mut streams, Some(&time)) {
-            Ok(ready) => ready > 0,
-            Err(rustix::io::Errno::INTR) => false,
-            Err(e) => return Err(format!("xenstored's socket: {e}")),
+        let mut ready = [epoll::Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        }; READY];
+        let count = match epoll::wait(&self.epoll, &mut ready, Some(&time)) {
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(e) => return Err(format!("epoll: {e}")),
         };
-        if !ready && silent.is_some_and(|end| Instant::now() >= end) {
+        if count == 0 && silent.is_some_and(|end| Instant::now() >= end) {
             let seconds = self.patience.as_secs_f32();
             return Err(format!("xenstored did not answer for {seconds} s"));
         }
-        Ok(ready)
-    }
-
-    fn receive(&mut self) -> std::result::Result<(), String> {
-        match self.stream.read(&mut self.room) {
-            Ok(0) => return Err("xenstored closed the connection".into()),
-            Ok(count) => self.inbox.extend(&self.room[..count]),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Ok(());
-            }
-            Err(e) => return Err(format!("xenstored's socket: {e}")),
-        }
-        loop {
-            match self.inbox.next() {
-                Ok(Some(message)) => self.take(message)?,
-                Ok(None) => return Ok(()),
-                Err(Refused::Broken(why) | Refused::Name(why)) => return Err(why),
+        for event in &ready[..count] {
+            let data = event.data;
+            let number = data.u64() as usize;
+            self.lines[number].receive()?;
+            loop {
+                match self.lines[number].next() {
+                    Ok(Some(message)) => self.take(number, message)?,
+                    Ok(None) => break,
+                    Err(Refused::Broken(why) | Refused::Name(why)) => return Err(why),
+                }
             }
         }
+        Ok(())
     }
 
-    fn take(&mut self, message: Message) -> std::result::Result<(), String> {
+    fn take(&mut self, number: usize, message: Message) -> std::result::Result<(), Broken> {
         let Message { kind, id, .. } = message;
         if kind == WATCH_EVENT {
             self.fire(&message.payload);
@@ -371,14 +353,15 @@ impl State {
         }
         self.heard = Instant::now();
         match self.slots.get(&id) {
-            None | Some(Slot::Answered(_)) => {
-                return Err(format!("an answer of type {kind} to request {id}"));
+            Some(Slot::Sent(line, op, _)) if *line == number => {
+                if kind != ERROR && kind != *op as u32 {
+                    return Err(format!("an answer of type {kind} to {op:?}"));
+                }
             }
-            Some(Slot::Sent(op, _)) if kind != ERROR && kind != *op as u32 => {
-                return Err(format!("an answer of type {kind} to {op:?}"));
-            }
-            Some(_) => {}
+            Some(Slot::Ignored(line, _)) if *line == number => {}
+            _ => return Err(format!("an answer of type {kind} to request {id}")),
         }
+        self.lines[number].answered();
         let answer = match kind {
             ERROR => Err(Refused::Name(message.error())),
             _ => Ok(message.payload),
@@ -389,11 +372,11 @@ impl State {
 
     fn answer(&mut self, id: u32, answer: Answer) {
         match self.slots.remove(&id) {
-            Some(Slot::Sent(_, waker)) => {
+            Some(Slot::Sent(_, _, waker)) => {
                 self.slots.insert(id, Slot::Answered(answer));
                 waker.into_iter().for_each(Waker::wake);
             }
-            Some(Slot::Ignored(Some(token))) => {
+            Some(Slot::Ignored(_, Some(token))) => {
                 self.watched.remove(&token);
             }
             _ => {}
@@ -419,30 +402,13 @@ impl State {
 
     fn break_off(&mut self, why: String) {
         self.broken.get_or_insert(why);
-        self.outbox.clear();
         for slot in self.slots.values_mut() {
-            if let Slot::Sent(_, waker) = slot {
+            if let Slot::Sent(_, _, waker) = slot {
                 waker.take().into_iter().for_each(Waker::wake);
             }
         }
         let watchers = self.watched.values_mut().filter_map(|w| w.waker.take());
         watchers.chain(self.listener.take()).for_each(Waker::wake);
-    }
-}
-
-/// xenstored's word for an error of Linux's device.
-fn refusal(error: &std::io::Error) -> Option<&'static str> {
-    use rustix::io::Errno;
-    match Errno::from_io_error(error)? {
-        Errno::NOENT => Some("ENOENT"),
-        Errno::ACCESS => Some("EACCES"),
-        Errno::PERM => Some("EPERM"),
-        Errno::EXIST => Some("EEXIST"),
-        Errno::INVAL => Some("EINVAL"),
-        Errno::NOSPC => Some("ENOSPC"),
-        Errno::TOOBIG => Some("E2BIG"),
-        Errno::NOMEM => Some("ENOMEM"),
-        _ => None,
     }
 }
 
@@ -478,9 +444,9 @@ impl Future for Call {
             slot => match &state.broken {
                 Some(why) => Poll::Ready(Err(Refused::Broken(why.clone()))),
                 None => {
-                    if let Some(Slot::Sent(op, _)) = slot {
+                    if let Some(Slot::Sent(line, op, _)) = slot {
                         let waker = Some(context.waker().clone());
-                        state.slots.insert(id, Slot::Sent(op, waker));
+                        state.slots.insert(id, Slot::Sent(line, op, waker));
                     }
                     Poll::Pending
                 }
@@ -494,10 +460,10 @@ impl Drop for Call {
         let Ok(id) = self.sent else { return };
         let mut state = self.mux.lock();
         match state.slots.remove(&id) {
-            Some(Slot::Sent(..)) => {
-                state.slots.insert(id, Slot::Ignored(None));
+            Some(Slot::Sent(line, ..)) => {
+                state.slots.insert(id, Slot::Ignored(line, None));
             }
-            Some(other @ Slot::Ignored(_)) => {
+            Some(other @ Slot::Ignored(..)) => {
                 state.slots.insert(id, other);
             }
             Some(Slot::Answered(_)) | None => {}
@@ -529,9 +495,10 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = self.mux.lock();
         let (path, token) = (self.path.as_bytes(), self.token.as_bytes());
-        if let Ok(id) = state.submit(Op::Unwatch, 0, &[path, b"\0", token, b"\0"]) {
+        let (line, parts) = (self.mux.line, [path, b"\0", token, b"\0"]);
+        if let Ok(id) = state.submit(line, Op::Unwatch, 0, &parts) {
             // Until then its events belong to nobody.
-            let end = Slot::Ignored(Some(self.token.clone()));
+            let end = Slot::Ignored(line, Some(self.token.clone()));
             state.slots.insert(id, end);
         }
     }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Stories of a client and a daemon at the other end of a pair of sockets.
 
+use std::io::{Read, Write};
 use std::thread;
 
 use futures_util::future::join_all;
 
 use super::*;
+use crate::wire::Inbox;
 use crate::wire::tests::message;
 
 /// A client and the daemon's end.

@@ -23,6 +23,17 @@ impl Store {
             millisecond: Duration::from_millis(1),
         }
     }
+
+    /// The store of a worker beside others.
+    ///
+    /// # Errors
+    /// No further connection can be opened.
+    pub(crate) fn beside(&self) -> crate::Result<Self> {
+        Ok(Self {
+            mux: self.mux.beside()?,
+            millisecond: self.millisecond,
+        })
+    }
 }
 
 /// In the workload's terms. What broke the connection is told once, by [`Mux::broken`].

@@ -71,10 +71,12 @@ pub(crate) fn run<W: Write + Send>(store: &Store, workload: &Workload, desk: &De
     let tally = Tally::new();
     let run = Run::new(workload, &tally, &cells, &buckets);
     let run = run.ok_or_else(|| Failure::new("the workload has no room"))?;
-    let workers = || 0..workload.workers();
-    mux.run(all(workers().map(|n| setup(run, desk, store, n))));
+    let stores: Result<Vec<Store>> = (0..workload.workers()).map(|_| store.beside()).collect();
+    let stores = stores?;
+    let workers = || (0..).zip(&stores);
+    mux.run(all(workers().map(|(n, own)| setup(run, desk, own, n))));
     let before = run.begin(desk);
-    mux.run(all(workers().map(|n| work(run, desk, store, n))));
+    mux.run(all(workers().map(|(n, own)| work(run, desk, own, n))));
     let good = run.report(desk, before);
     match mux.broken() {
         Some(why) => Err(Refused::Broken(why).into()),
