@@ -12,6 +12,7 @@ mod ffi;
 mod gnt;
 mod line;
 mod listing;
+mod log;
 mod mux;
 mod probe;
 mod rate;
@@ -46,7 +47,7 @@ impl fmt::Display for Failure {
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
 const USAGE: &str =
-    "usage: xenpeer agent|sample|probe|echo|evtchn|store|stress|gnt|dump ... (see README.md)";
+    "usage: xenpeer agent|sample|probe|echo|evtchn|store|stress|gnt|dump|log ... (see README.md)";
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Some("gnt") => device::gnt(args),
         Some("dump") => device::dump(args),
         Some("store") => device::store(args),
+        Some("log") => log::run(args),
         Some("stress") => stress::run(args),
         _ => {
             eprintln!("{USAGE}");

@@ -8,8 +8,10 @@ use std::fmt::Write;
 pub struct GuestConfig {
     /// Its name in `xl list`.
     pub name: String,
-    /// Its image: an ELF file with a PVH entry note.
+    /// Its image: an ELF file with a PVH entry note, or a Linux kernel.
     pub image: Vec<u8>,
+    /// The initial RAM disk of a Linux kernel; empty: none.
+    pub ramdisk: Vec<u8>,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Memory in MiB.
@@ -31,6 +33,7 @@ impl GuestConfig {
         Self {
             name: "guest".into(),
             image: image.into(),
+            ramdisk: Vec::new(),
             vcpus: 1,
             memory_mib: 128,
             hvm: false,
@@ -40,8 +43,8 @@ impl GuestConfig {
         }
     }
 
-    /// The text of the configuration file; the image is `image` in dom0.
-    pub(crate) fn text(&self, image: &str) -> String {
+    /// The text of the configuration file; the image is `image` in dom0, the RAM disk `ramdisk`.
+    pub(crate) fn text(&self, image: &str, ramdisk: &str) -> String {
         let mut text = String::new();
         let mut line = |key: &str, value: &str| {
             // Writing to a string cannot fail.
@@ -60,6 +63,9 @@ impl GuestConfig {
         } else {
             line("type", "\"pvh\"");
             line("kernel", &quoted(image));
+            if !self.ramdisk.is_empty() {
+                line("ramdisk", &quoted(ramdisk));
+            }
             if !self.cmdline.is_empty() {
                 line("extra", &quoted(&self.cmdline));
             }
@@ -84,9 +90,13 @@ mod tests {
     #[test]
     fn an_hvm_guest_gets_its_image_as_firmware_and_a_platform_device() {
         let mut config = GuestConfig::new(Vec::new());
-        assert!(config.text("/job/g").contains("kernel=\"/job/g\"\n"));
+        let text = config.text("/job/g", "/job/r");
+        assert!(text.contains("kernel=\"/job/g\"\n") && !text.contains("ramdisk"));
+        config.ramdisk = vec![0];
+        let text = config.text("/job/g", "/job/r");
+        assert!(text.contains("ramdisk=\"/job/r\"\n"));
         config.hvm = true;
-        let text = config.text("/job/g");
+        let text = config.text("/job/g", "/job/r");
         assert!(text.contains("firmware_override=\"/job/g\"\n"));
         assert!(text.contains("xen_platform_pci=1\n"));
         assert!(!text.contains("kernel="));

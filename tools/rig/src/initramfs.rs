@@ -122,9 +122,7 @@ fn write<W: io::Write>(out: W, packages: &Packages, peer: &[u8], device_model: b
     out.file("init", INIT.as_bytes()).at("write", here)?;
     out.file("bin/xenpeer", peer).at("write", here)?;
     out.file("etc/xen/xl.conf", b"").at("write", here)?;
-    let busybox = packages
-        .file("bin/busybox")
-        .or_else(|_| packages.file("usr/bin/busybox"))?;
+    let busybox = packages.busybox()?;
     out.file("bin/busybox", &fs::read(&busybox).at("read", &busybox)?)
         .at("write", here)?;
     out.link("bin/sh", "busybox").at("write", here)?;

@@ -12,6 +12,7 @@ mod error;
 mod guest;
 mod helper;
 mod initramfs;
+mod linux;
 mod log;
 mod packages;
 pub mod payload;

@@ -118,6 +118,12 @@ impl Packages {
         )))
     }
 
+    /// busybox, wherever Debian has it.
+    pub(crate) fn busybox(&self) -> Result<PathBuf> {
+        let older = self.file("bin/busybox");
+        older.or_else(|_| self.file("usr/bin/busybox"))
+    }
+
     /// The only file of directory `dir` that starts with `prefix`.
     pub(crate) fn file_like(&self, dir: &str, prefix: &str) -> Result<PathBuf> {
         let full = self.root.join(dir);

@@ -280,9 +280,17 @@ impl Rig {
                 "an HVM guest needs a rig started with hvm",
             ));
         }
-        let (image, config) = (format!("{}.elf", guest.name), format!("{}.cfg", guest.name));
-        let text = guest.text(&format!("/job/{image}"));
-        self.upload(&[(&image, &guest.image), (&config, text.as_bytes())])?;
+        let [image, ramdisk, config] =
+            ["elf", "cpio", "cfg"].map(|end| format!("{}.{end}", guest.name));
+        let text = guest.text(&format!("/job/{image}"), &format!("/job/{ramdisk}"));
+        let mut files = vec![
+            (image.as_str(), guest.image.as_slice()),
+            (&config, text.as_bytes()),
+        ];
+        if !guest.ramdisk.is_empty() {
+            files.push((&ramdisk, &guest.ramdisk));
+        }
+        self.upload(&files)?;
         let pause = if guest.paused { "-p " } else { "" };
         let command = format!(
             "xl create -q {pause}/job/{config} && xl domid {}",
