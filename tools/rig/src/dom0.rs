@@ -194,6 +194,15 @@ impl Job {
         Ok(&self.lines)
     }
 
+    /// True if it has ended.
+    ///
+    /// # Errors
+    /// The line to dom0 was lost.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        self.lines()?;
+        Ok(self.done.is_some())
+    }
+
     /// Waits for a line that contains `text` and returns it.
     ///
     /// # Errors

@@ -32,5 +32,5 @@ pub use log::{GuestLine, XEN_LINE};
 pub use packages::Packages;
 pub use payload::{Payload, pack};
 pub use plain::plain;
-pub use session::{Rig, RigConfig, Shutdown, prepare, retry_once};
+pub use session::{Rig, RigConfig, Shutdown, StoreLoad, StoreTest, prepare, retry_once};
 pub use trace::{Executed, Trace, TraceEvent, TraceKind};

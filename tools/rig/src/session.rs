@@ -2,6 +2,7 @@
 //! A running Xen with dom0, and at most one guest that tests look at.
 
 mod end;
+mod storetest;
 mod suspend;
 
 use std::fs::{self, File, OpenOptions};
@@ -23,6 +24,8 @@ use crate::packages::Packages;
 use crate::payload;
 use crate::qemu::{DISK_BYTES, Variant, quoted};
 use crate::snapshot::{Machine, Snapshot};
+
+pub use storetest::{StoreLoad, StoreTest};
 
 /// Where the plugin writes what it has counted and recorded, in the cache.
 const HYPERCALLS: &str = "run/hypercalls";
