@@ -11,6 +11,7 @@ mod dump;
 pub(crate) mod echo;
 mod faults;
 mod footprint;
+pub(crate) mod places;
 mod sample;
 pub(crate) mod storm;
 mod suspend;
@@ -161,6 +162,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             sample::steps(&mut suite, &kernel);
             children::steps(&mut suite, &kernel);
             bench::steps(&mut suite);
+            places::steps(&mut suite);
             echo::steps(&mut suite, &kernel);
             suspend::steps(&mut suite, &kernel);
             faults::steps(&mut suite, &kernel);
