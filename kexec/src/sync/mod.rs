@@ -13,6 +13,8 @@
 //!
 //! [`SetOnce`] is for readers that never wait: a value put there once and then found by one load, at any IRQL.
 //!
+//! [`OneCall`] is for a callback that may be taken back until it is made.
+//!
 //! Nothing here allocates after construction: a waiter is a node inside its future. Dropping a future at any await point leaves
 //! the primitive as if it had never waited, and passes on a permit that it was given but never took.
 
@@ -23,6 +25,7 @@ mod event;
 mod leave;
 mod mutex;
 mod notify;
+mod one_call;
 pub mod oneshot;
 mod semaphore;
 mod set_once;
@@ -38,6 +41,7 @@ pub use event::{Event, Reset};
 pub(crate) use leave::Leave;
 pub use mutex::{Mutex, MutexGuard};
 pub use notify::Notify;
+pub use one_call::OneCall;
 pub use semaphore::{Permit, Semaphore};
 pub use set_once::SetOnce;
 pub use watch::WatchValue;

@@ -14,7 +14,7 @@ use kexec::nt::{Arc, SpinLock};
 use kexec::{Instant, Result, Status};
 
 use super::chain::Chain;
-use super::request::{Phase, Request};
+use super::request::Request;
 use crate::status;
 
 /// Who submits.
@@ -110,12 +110,7 @@ impl Queue {
             }
             list.limited[class] += 1;
         }
-        {
-            let mut state = request.state.lock();
-            state.phase = Phase::Queued;
-            state.submitted = now;
-        }
-        request.admit(admission);
+        request.admit(admission, now);
         let lane = usize::from(request.lane()) % LANES;
         list.lanes[lane].push(request.clone());
         list.ready |= 1 << lane;
@@ -126,7 +121,6 @@ impl Queue {
     /// Puts a request back that was taken, in front of its lane, closed or not.
     pub fn put_back(&self, request: &Arc<Request>) {
         let mut list = self.list.lock();
-        request.state.lock().phase = Phase::Queued;
         let lane = usize::from(request.lane()) % LANES;
         if let Some((class, _)) = limit(request.admission()) {
             list.limited[class] += 1;
@@ -153,10 +147,10 @@ impl Queue {
     /// Takes the oldest request of any lane that was submitted at or before `time`.
     pub fn pop_until(&self, time: Instant) -> Option<Arc<Request>> {
         let mut list = self.list.lock();
-        let lane = list.lanes.iter().position(|lane| {
-            lane.head()
-                .is_some_and(|head| head.state.lock().submitted <= time)
-        })?;
+        let lane = list
+            .lanes
+            .iter()
+            .position(|lane| lane.head().is_some_and(|head| head.submitted() <= time))?;
         list.take(u32::try_from(lane).ok()?)
     }
 

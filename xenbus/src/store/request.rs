@@ -11,16 +11,18 @@
 //!     |                  +-----------------|-----> Done      |
 //!     +--------- 5 reuse (undo) -----------+-----------------+
 //! ```
-//! 1 [`Queue::push`](super::queue::Queue::push), 2 and 4 the engine takes it from the queue, 3
+//! Only Done is written down, the others are where the request is. 1 [`Queue::push`](super::queue::Queue::push), 2 and 4 the
+//! engine takes it from the queue, 3
 //! [`Request::finish`], 5 [`Request::claim`] or the undo in 3: a finished START becomes END, a WATCH becomes UNWATCH,
 //! in the same block, so that cleaning up never needs memory.
 //!
 //! `<= DISPATCH_LEVEL`; the lock inside is held for copies of at most 4096 bytes, never across a wake.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use atomic_waker::AtomicWaker;
 use kexec::nt::{Arc, Box, Link, SpinLock, Tag};
+use kexec::sync::OneCall;
 use kexec::{Instant, Result, Status};
 
 use super::bytes::{Bytes, INLINE};
@@ -33,19 +35,6 @@ use crate::status;
 
 /// Pool tag of everything that the store allocates.
 pub const TAG: Tag = Tag(*b"XBst");
-
-/// Where a request is in its life; the drawing is at the head of the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not submitted.
-    Idle,
-    /// In the software queue.
-    Queued,
-    /// At least one byte is on the ring.
-    Sent,
-    /// Has a result.
-    Done,
-}
 
 /// A call to make outside any poll: into another driver.
 ///
@@ -87,12 +76,12 @@ pub enum After {
 }
 
 pub(super) struct State {
-    pub(super) phase: Phase,
+    /// Has a result. Before that it is where it is: with its owner, in the queue, in the window.
+    done: bool,
     pub(super) kind: Kind,
     pub(super) tx_id: u32,
     /// The connection that the transaction belongs to.
     pub(super) epoch: u32,
-    pub(super) submitted: Instant,
     orphan: bool,
     deliver: bool,
     result: Result,
@@ -120,8 +109,11 @@ pub struct Request {
     lane: AtomicU8,
     /// How the request was admitted to the queue: the queue's.
     admission: AtomicU8,
-    /// Held while the call is made, so that taking it away waits for a call in progress.
-    callback: SpinLock<Option<Callback>>,
+    /// When it was submitted, in ticks: the queue's.
+    submitted: AtomicU64,
+    /// Who is told, once.
+    callback: Option<Callback>,
+    told: OneCall,
     /// The connection, for a request that is given back by itself.
     owner: Link<Shared>,
 }
@@ -151,11 +143,10 @@ impl Request {
             TAG,
             Self {
                 state: SpinLock::new(State {
-                    phase: Phase::Idle,
+                    done: false,
                     kind,
                     tx_id,
                     epoch,
-                    submitted: Instant::NEVER,
                     orphan: false,
                     deliver: callback.is_some(),
                     result: Ok(()),
@@ -166,7 +157,9 @@ impl Request {
                 next: Link::new(),
                 lane: AtomicU8::new(0),
                 admission: AtomicU8::new(Admission::Waiting as u8),
-                callback: SpinLock::new(callback),
+                submitted: AtomicU64::new(0),
+                callback,
+                told: OneCall::new(),
                 owner: Link::new(),
             },
         )
@@ -180,7 +173,7 @@ impl Request {
             state.body = Bytes::EMPTY;
         }
         state.listing = None;
-        *self.callback.get_mut() = None;
+        self.callback = None;
         drop((self.waker.take(), self.next.take(), self.owner.take()));
     }
 
@@ -197,15 +190,15 @@ impl Request {
     ) -> Result {
         let state = self.state.get_mut();
         state.body.fill(parts)?;
-        state.phase = Phase::Idle;
+        state.done = false;
         state.kind = kind;
         state.tx_id = tx_id;
         state.epoch = epoch;
-        state.submitted = Instant::NEVER;
         state.orphan = false;
         state.deliver = callback.is_some();
         state.result = Ok(());
-        *self.callback.get_mut() = callback;
+        self.callback = callback;
+        self.told = OneCall::new();
         Ok(())
     }
 
@@ -219,9 +212,15 @@ impl Request {
         self.lane.load(Ordering::Relaxed)
     }
 
-    /// Remembers how the request was admitted. The queue's, under its lock.
-    pub(super) fn admit(&self, admission: Admission) {
+    /// Remembers how and when the request was admitted. The queue's, under its lock.
+    pub(super) fn admit(&self, admission: Admission, now: Instant) {
         self.admission.store(admission as u8, Ordering::Relaxed);
+        self.submitted.store(now.ticks(), Ordering::Relaxed);
+    }
+
+    /// When the request was admitted. The queue's, under its lock.
+    pub(super) fn submitted(&self) -> Instant {
+        Instant::from_ticks(self.submitted.load(Ordering::Relaxed))
     }
 
     /// How the request was admitted. The queue's, under its lock.
@@ -252,7 +251,7 @@ impl Request {
     /// Whether the request has a result.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.state.lock().phase == Phase::Done
+        self.state.lock().done
     }
 
     /// Nobody waits any more.
@@ -265,7 +264,7 @@ impl Request {
         let mut state = self.state.lock();
         // A clean-up is wanted by the daemon's bookkeeping even if nobody waits for it.
         let skip = state.orphan && !matches!(state.kind, Kind::UNWATCH | Kind::TRANSACTION_END);
-        state.phase = if skip { Phase::Done } else { Phase::Sent };
+        state.done = skip;
         if skip {
             state.result = Err(status::CANCELLED);
             return None;
@@ -287,7 +286,7 @@ impl Request {
     pub(super) fn finish(&self, reply: Result<&[u8]>) -> After {
         let mut state = self.state.lock();
         // Already settled by a time-out: the late reply only tells what there is to undo.
-        let late = state.phase == Phase::Done;
+        let late = state.done;
         let reply = match state.list(reply, late) {
             Listed::No => reply,
             Listed::More => return After::More,
@@ -299,7 +298,7 @@ impl Request {
             Err(status) => Err(status),
         };
         if !late {
-            state.phase = Phase::Done;
+            state.done = true;
             state.result = outcome.map(|_| ());
         }
         let undo = (state.orphan || late) && state.undo(outcome);
@@ -321,20 +320,21 @@ impl Request {
     ///
     /// A started transaction is told by its identity: connection and id.
     pub(super) fn deliver(&self) {
-        let mut callback = self.callback.lock();
-        let Some(callback) = callback.take() else {
+        let Some(callback) = &self.callback else {
             return;
         };
-        let result = {
-            let mut state = self.state.lock();
-            match state.started() {
-                Some(id) => Some(Bytes::join(&[&identity(id, state.epoch).to_le_bytes()])),
-                None => state.take_result(),
+        self.told.make(|| {
+            let result = {
+                let mut state = self.state.lock();
+                match state.started() {
+                    Some(id) => Some(Bytes::join(&[&identity(id, state.epoch).to_le_bytes()])),
+                    None => state.take_result(),
+                }
+            };
+            if let Some(result) = result {
+                (callback.call)(callback, result.as_deref().map_err(|status| *status));
             }
-        };
-        if let Some(result) = result {
-            (callback.call)(&callback, result.as_deref().map_err(|status| *status));
-        }
+        });
     }
 
     /// Takes the callback away: once this returns it is not running and never will. True when it had
@@ -342,7 +342,7 @@ impl Request {
     ///
     /// Not from a callback of this request.
     pub(crate) fn disarm(&self) -> bool {
-        self.callback.lock().take().is_some()
+        self.callback.is_some() && self.told.call_off()
     }
 
     /// Takes a request that succeeded as `from` for use as `to`, in one step.
@@ -354,14 +354,14 @@ impl Request {
         if state.kind != from {
             return false;
         }
-        if state.phase != Phase::Done {
+        if !state.done {
             state.orphan |= abandon;
             return false;
         }
         if state.result.is_err() {
             return false;
         }
-        state.phase = Phase::Idle;
+        state.done = false;
         state.kind = to;
         state.orphan = false;
         state.deliver = false;
@@ -372,12 +372,8 @@ impl Request {
     /// the caller: true. One that is on its way is undone by the task.
     pub(crate) fn abandon_start(&self) -> bool {
         let mut state = self.state.lock();
-        let started = match state.phase {
-            Phase::Done if state.result.is_ok() && state.kind == Kind::TRANSACTION_START => {
-                state.body.first_chunk::<4>().copied()
-            }
-            _ => None,
-        };
+        let open = state.done && state.result.is_ok() && state.kind == Kind::TRANSACTION_START;
+        let started = state.body.first_chunk::<4>().copied().filter(|_| open);
         let Some(id) = started else {
             state.orphan = true;
             return false;
@@ -430,7 +426,7 @@ impl State {
 
     /// See [`Request::take_result`].
     fn take_result(&mut self) -> Option<Result<Bytes>> {
-        if self.phase != Phase::Done {
+        if !self.done {
             return None;
         }
         Some(match self.result {
@@ -445,7 +441,7 @@ impl State {
 
     /// See [`Request::started`].
     fn started(&self) -> Option<u32> {
-        let done = self.phase == Phase::Done && self.result.is_ok();
+        let done = self.done && self.result.is_ok();
         let id = self.body.first_chunk::<4>()?;
         (done && self.kind == Kind::TRANSACTION_START).then(|| u32::from_le_bytes(*id))
     }
@@ -509,7 +505,7 @@ impl State {
             Ok(Some(body)) => {
                 self.kind = Kind::DIRECTORY_PART;
                 self.body = body;
-                self.phase = Phase::Idle;
+                self.done = false;
                 Listed::More
             }
             Ok(None) => Listed::Whole,
@@ -532,7 +528,7 @@ impl State {
             (Kind::WATCH, Ok(_)) => self.kind = Kind::UNWATCH,
             _ => return false,
         }
-        self.phase = Phase::Idle;
+        self.done = false;
         self.orphan = true;
         self.deliver = false;
         true
