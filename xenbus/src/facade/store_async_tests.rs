@@ -3,8 +3,10 @@
 use super::*;
 use crate::store::{Connection, Policy};
 use crate::testing::machine::TestMachine;
+use crate::testing::rig::StoreRig;
 use crate::testing::xen::Options;
 use crate::testing::xenstored::Xenstored;
+use kexec::irql::Raised;
 use std::string::{String, ToString};
 use std::sync::Mutex;
 use std::time::{Duration as Real, Instant as RealInstant};
@@ -277,4 +279,42 @@ fn requests_one_after_the_other_share_a_block() {
         // The processor that delivers may hold the last one when it is closed.
         assert!(blocks < 20, "{blocks} blocks for 20 requests");
     });
+}
+
+#[test]
+fn a_transaction_closed_before_it_is_told_of_leaves_the_other_callbacks() {
+    let _session = kexec::nt::sys::fake::boot();
+    let mut rig = StoreRig::new(Xenstored::with(&[("name", "guest")]));
+    // No DPC runs.
+    let raised = Raised::to_dispatch();
+    let go = |client: &Client, number, context| {
+        let pending = submit(client, operation(number, "name"), callback(10, context));
+        pending.expect("submitted").expect("a handle")
+    };
+    let client = rig.client.clone();
+    let start = submit(
+        &client,
+        operation(table::OP_TRANSACTION_START, ""),
+        callback(10, 0),
+    );
+    let start = start.expect("submitted").expect("a handle");
+    let before = [1, 2].map(|context| go(&client, table::OP_READ, context));
+    rig.settle();
+    // All three are done and to be told; the transaction is queued again, to end it, and something after it.
+    start.close();
+    let after = go(&client, table::OP_READ, 3);
+    rig.settle();
+    rig.shared.delivery.run(32);
+    let told: Vec<_> = replies(10)
+        .into_iter()
+        .map(|(context, _)| context)
+        .collect();
+    assert_eq!(told, [1, 2, 3]);
+    assert_eq!(rig.daemon.transactions(), 0);
+    for pending in before {
+        pending.close();
+    }
+    after.close();
+    drop(raised);
+    rig.shared.delivery.stop(kexec::Passive::assert());
 }

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A first-in first-out list whose links are inside what is listed: listing needs no memory.
 //!
-//! An object is in one chain at a time. The chain belongs to the lock around it; any IRQL that the
+//! An object has a link for each place, a kind of chain, and is in one chain of a place at a time. The chain belongs to the lock around it; any IRQL that the
 //! lock allows. Dropping a chain gives its objects back one by one, never by a deep recursion.
 
-use kexec::nt::Arc;
+use kexec::nt::{Arc, Link};
 
-/// What can be chained: an object with room for one link.
+/// What can be chained: an object with a link for each place.
 pub trait Linked: Sized {
-    /// Stores the link.
-    fn set_next(&self, next: Arc<Self>);
-    /// Takes the link out.
-    fn take_next(&self) -> Option<Arc<Self>>;
+    /// The link of a place.
+    fn link(&self, place: usize) -> &Link<Self>;
 }
 
-/// The list.
-pub struct Chain<T: Linked> {
+/// The list, in one of its objects' places.
+pub struct Chain<T: Linked, const PLACE: usize = 0> {
     head: Option<Arc<T>>,
     tail: Option<Arc<T>>,
 }
 
-impl<T: Linked> Chain<T> {
+impl<T: Linked, const PLACE: usize> Chain<T, PLACE> {
     /// An empty chain.
     #[must_use]
     pub const fn new() -> Self {
@@ -33,7 +31,7 @@ impl<T: Linked> Chain<T> {
     /// Appends an object that is in no chain.
     pub fn push(&mut self, object: Arc<T>) {
         match self.tail.replace(object.clone()) {
-            Some(tail) => tail.set_next(object),
+            Some(tail) => drop(tail.link(PLACE).set(object)),
             None => self.head = Some(object),
         }
     }
@@ -41,7 +39,7 @@ impl<T: Linked> Chain<T> {
     /// Puts an object that is in no chain in front of the oldest.
     pub fn push_front(&mut self, object: Arc<T>) {
         match self.head.take() {
-            Some(head) => object.set_next(head),
+            Some(head) => drop(object.link(PLACE).set(head)),
             None => self.tail = Some(object.clone()),
         }
         self.head = Some(object);
@@ -50,7 +48,7 @@ impl<T: Linked> Chain<T> {
     /// Takes the oldest object.
     pub fn pop(&mut self) -> Option<Arc<T>> {
         let head = self.head.take()?;
-        self.head = head.take_next();
+        self.head = head.link(PLACE).take();
         if self.head.is_none() {
             self.tail = None;
         }
@@ -70,13 +68,13 @@ impl<T: Linked> Chain<T> {
     }
 }
 
-impl<T: Linked> Default for Chain<T> {
+impl<T: Linked, const PLACE: usize> Default for Chain<T, PLACE> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Linked> Drop for Chain<T> {
+impl<T: Linked, const PLACE: usize> Drop for Chain<T, PLACE> {
     fn drop(&mut self) {
         while self.pop().is_some() {}
     }

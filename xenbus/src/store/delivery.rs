@@ -10,7 +10,7 @@ use kexec::nt::{Arc, Dpc, SpinLock};
 use kexec::{Passive, Result};
 
 use super::chain::Chain;
-use super::request::{Request, TAG};
+use super::request::{Request, TAG, TOLD};
 use super::watch::Node;
 
 /// What is to be told to whom.
@@ -22,7 +22,7 @@ pub enum Job {
 }
 
 struct Jobs {
-    requests: Chain<Request>,
+    requests: Chain<Request, TOLD>,
     watches: Chain<Node>,
     /// Whose turn it is: neither kind keeps the other waiting.
     watch_next: bool,

@@ -14,7 +14,7 @@ use kexec::nt::{Arc, SpinLock};
 use kexec::{Instant, Result, Status};
 
 use super::chain::Chain;
-use super::request::Request;
+use super::request::{QUEUED, Request};
 use crate::status;
 
 /// Who submits.
@@ -50,7 +50,7 @@ pub const DETACHED_LIMIT: usize = 1024;
 pub const LANES: usize = 16;
 
 struct List {
-    lanes: [Chain<Request>; LANES],
+    lanes: [Chain<Request, QUEUED>; LANES],
     /// Bit n: lane n is not empty.
     ready: u32,
     /// The lane that was served last.

@@ -33,6 +33,11 @@ use super::shared::Shared;
 use super::wire::{self, Kind};
 use crate::status;
 
+/// Place of a request in chains of the queue.
+pub(super) const QUEUED: usize = 0;
+/// Place of a request in chains of the delivery.
+pub(super) const TOLD: usize = 1;
+
 /// Pool tag of everything that the store allocates.
 pub const TAG: Tag = Tag(*b"XBst");
 
@@ -91,11 +96,12 @@ pub(super) struct State {
 }
 
 impl Linked for Request {
-    fn set_next(&self, next: Arc<Self>) {
-        self.next.set(next);
-    }
-    fn take_next(&self) -> Option<Arc<Self>> {
-        self.next.take()
+    fn link(&self, place: usize) -> &Link<Self> {
+        if place == QUEUED {
+            &self.queued
+        } else {
+            &self.told_next
+        }
     }
 }
 
@@ -103,8 +109,10 @@ impl Linked for Request {
 pub struct Request {
     pub(super) state: SpinLock<State>,
     waker: AtomicWaker,
-    /// The link of the one chain that the request is in: queue or delivery.
-    next: Link<Request>,
+    /// The link in the queue.
+    queued: Link<Request>,
+    /// The link in the delivery: a started transaction whose caller is still to be told may be queued again, to end it.
+    told_next: Link<Request>,
     /// The lane of the caller.
     lane: AtomicU8,
     /// How the request was admitted to the queue: the queue's.
@@ -154,7 +162,8 @@ impl Request {
                     listing: None,
                 }),
                 waker: AtomicWaker::new(),
-                next: Link::new(),
+                queued: Link::new(),
+                told_next: Link::new(),
                 lane: AtomicU8::new(0),
                 admission: AtomicU8::new(Admission::Waiting as u8),
                 submitted: AtomicU64::new(0),
@@ -174,7 +183,7 @@ impl Request {
         }
         state.listing = None;
         self.callback = None;
-        drop((self.waker.take(), self.next.take(), self.owner.take()));
+        drop((self.waker.take(), self.owner.take()));
     }
 
     /// Makes a [cleared](Self::clear) block a new request; it stays as it is on an error.

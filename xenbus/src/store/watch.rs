@@ -57,11 +57,8 @@ pub struct Node {
 }
 
 impl Linked for Node {
-    fn set_next(&self, next: Arc<Self>) {
-        self.next.set(next);
-    }
-    fn take_next(&self) -> Option<Arc<Self>> {
-        self.next.take()
+    fn link(&self, _place: usize) -> &Link<Self> {
+        &self.next
     }
 }
 
