@@ -55,6 +55,17 @@ impl<T: Linked, const PLACE: usize> Chain<T, PLACE> {
         Some(head)
     }
 
+    /// Appends what is in another chain, in its order.
+    pub fn append(&mut self, mut other: Self) {
+        let Some(head) = other.head.take() else {
+            return;
+        };
+        match core::mem::replace(&mut self.tail, other.tail.take()) {
+            Some(tail) => drop(tail.link(PLACE).set(head)),
+            None => self.head = Some(head),
+        }
+    }
+
     /// The oldest object.
     #[must_use]
     pub fn head(&self) -> Option<&Arc<T>> {

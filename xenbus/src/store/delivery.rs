@@ -21,11 +21,32 @@ pub enum Job {
     Watch(Arc<Node>),
 }
 
-struct Jobs {
+#[derive(Default)]
+struct Lists {
     requests: Chain<Request, TOLD>,
     watches: Chain<Node>,
     /// Whose turn it is: neither kind keeps the other waiting.
     watch_next: bool,
+}
+
+impl Lists {
+    fn pop(&mut self) -> Option<Job> {
+        self.watch_next = !self.watch_next;
+        let watch = self.watch_next && !self.watches.is_empty() || self.requests.is_empty();
+        if watch {
+            self.watches.pop().map(Job::Watch)
+        } else {
+            self.requests.pop().map(Job::Request)
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.watches.is_empty()
+    }
+}
+
+struct Jobs {
+    lists: Lists,
     /// The DPC is queued or runs, and will look again.
     pending: bool,
 }
@@ -50,9 +71,7 @@ impl Delivery {
             TAG,
             Self {
                 jobs: SpinLock::new(Jobs {
-                    requests: Chain::new(),
-                    watches: Chain::new(),
-                    watch_next: false,
+                    lists: Lists::default(),
                     pending: false,
                 }),
                 dpc: SpinLock::new(None),
@@ -73,9 +92,8 @@ impl Delivery {
         let dpc = self.dpc.lock().take();
         // Waits until it runs nowhere.
         drop(dpc);
-        while let Some(job) = self.pop() {
-            drop(job);
-        }
+        let lists = core::mem::take(&mut self.jobs.lock().lists);
+        drop(lists);
     }
 
     fn pend(&self) {
@@ -84,24 +102,11 @@ impl Delivery {
         }
     }
 
-    fn pop(&self) -> Option<Job> {
-        let mut jobs = self.jobs.lock();
-        jobs.watch_next = !jobs.watch_next;
-        let watch = jobs.watch_next && !jobs.watches.is_empty() || jobs.requests.is_empty();
-        let job = if watch {
-            jobs.watches.pop().map(Job::Watch)
-        } else {
-            jobs.requests.pop().map(Job::Request)
-        };
-        jobs.pending = job.is_some();
-        job
-    }
-
     pub(super) fn push(&self, job: Job) {
         let mut jobs = self.jobs.lock();
         match job {
-            Job::Request(request) => jobs.requests.push(request),
-            Job::Watch(node) => jobs.watches.push(node),
+            Job::Request(request) => jobs.lists.requests.push(request),
+            Job::Watch(node) => jobs.lists.watches.push(node),
         }
         let pending = core::mem::replace(&mut jobs.pending, true);
         drop(jobs);
@@ -112,13 +117,20 @@ impl Delivery {
 
     /// Makes up to `budget` callbacks; true when more may wait. Called by the DPC, never from a poll.
     pub fn run(&self, budget: usize) -> bool {
+        let mut lists = core::mem::take(&mut self.jobs.lock().lists);
         for _ in 0..budget {
-            match self.pop() {
+            match lists.pop() {
                 Some(Job::Request(request)) => request.deliver(),
                 Some(Job::Watch(node)) => node.deliver(),
-                None => return false,
+                None => break,
             }
         }
-        true
+        // What is left goes before what has come since.
+        let mut jobs = self.jobs.lock();
+        let since = core::mem::replace(&mut jobs.lists, lists);
+        jobs.lists.requests.append(since.requests);
+        jobs.lists.watches.append(since.watches);
+        jobs.pending = !jobs.lists.is_empty();
+        jobs.pending
     }
 }

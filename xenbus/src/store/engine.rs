@@ -25,10 +25,11 @@ use kexec::nt::{Arc, Box};
 use kexec::{Duration, Instant, Result, Status};
 
 use super::bytes::INLINE;
+use super::chain::Chain;
 use super::delivery::Job;
 use super::framing::{Receiver, Sender};
 use super::queue::Admission;
-use super::request::{Request, Started, TAG};
+use super::request::{QUEUED, Request, Started, TAG};
 use super::ring::{self, Control, Fault, RingPage};
 use super::shared::{Policy, Shared, add};
 use super::watch::Fired;
@@ -349,13 +350,29 @@ impl<P: Port> Engine<P> {
     }
 
     fn send(&mut self, now: Instant) -> core::result::Result<bool, Fault> {
+        let mut taken = Chain::new();
+        let sent = self.send_taken(&mut taken, now);
+        // Those for which the ring had no room.
+        self.shared.queue.put_back_all(taken);
+        sent
+    }
+
+    /// Sends what is in `taken`, which is filled from the queue with what the window takes.
+    fn send_taken(
+        &mut self,
+        taken: &mut Chain<Request, QUEUED>,
+        now: Instant,
+    ) -> core::result::Result<bool, Fault> {
         let mut skips = 0;
         loop {
             if self.sending.is_none() {
-                if self.shared.paused() || !self.admits() {
-                    return Ok(false);
+                if taken.is_empty() {
+                    if self.shared.paused() || !self.admits() {
+                        return Ok(false);
+                    }
+                    *taken = self.shared.queue.pop_many(self.window() - self.in_flight);
                 }
-                let Some(request) = self.shared.queue.pop() else {
+                let Some(request) = taken.pop() else {
                     return Ok(false);
                 };
                 if !self.begin(request, now) {
@@ -388,9 +405,14 @@ impl<P: Port> Engine<P> {
         }
     }
 
+    /// Most requests in flight.
+    fn window(&self) -> usize {
+        self.policy.window.clamp(1, WINDOW)
+    }
+
     /// Whether the window takes a request now.
     fn admits(&mut self) -> bool {
-        let window = self.policy.window.clamp(1, WINDOW);
+        let window = self.window();
         if self.in_flight >= window {
             self.emptying = true;
             return false;

@@ -130,18 +130,36 @@ impl Queue {
         list.count += 1;
     }
 
+    /// Puts requests back that were [taken](Self::pop_many) last, the first of them to be the next again.
+    pub fn put_back_all(&self, mut taken: Chain<Request, QUEUED>) {
+        let Some(first) = taken.head().map(|head| u32::from(head.lane())) else {
+            return;
+        };
+        let mut last_first = Chain::<_, QUEUED>::new();
+        while let Some(request) = taken.pop() {
+            last_first.push_front(request);
+        }
+        while let Some(request) = last_first.pop() {
+            self.put_back(&request);
+        }
+        let lanes = LANES as u32;
+        self.list.lock().served = (first + lanes - 1) % lanes;
+    }
+
     /// Takes the oldest request of the lane whose turn it is.
     pub fn pop(&self) -> Option<Arc<Request>> {
+        self.list.lock().pop()
+    }
+
+    /// Takes up to `most` requests, one after the other as [`pop`](Self::pop) does.
+    pub fn pop_many(&self, most: usize) -> Chain<Request, QUEUED> {
+        let mut taken = Chain::new();
         let mut list = self.list.lock();
-        // Lanes after the one served last come first.
-        let after = list.ready & !((2u32 << list.served) - 1);
-        let lane = match (after, list.ready) {
-            (_, 0) => return None,
-            (0, ready) => ready.trailing_zeros(),
-            (after, _) => after.trailing_zeros(),
-        };
-        list.served = lane;
-        list.take(lane)
+        for _ in 0..most {
+            let Some(request) = list.pop() else { break };
+            taken.push(request);
+        }
+        taken
     }
 
     /// Takes the oldest request of any lane that was submitted at or before `time`.
@@ -195,6 +213,18 @@ impl Queue {
 }
 
 impl List {
+    fn pop(&mut self) -> Option<Arc<Request>> {
+        // Lanes after the one served last come first.
+        let after = self.ready & !((2u32 << self.served) - 1);
+        let lane = match (after, self.ready) {
+            (_, 0) => return None,
+            (0, ready) => ready.trailing_zeros(),
+            (after, _) => after.trailing_zeros(),
+        };
+        self.served = lane;
+        self.take(lane)
+    }
+
     fn take(&mut self, lane: u32) -> Option<Arc<Request>> {
         let chain = self.lanes.get_mut(lane as usize)?;
         let request = chain.pop()?;

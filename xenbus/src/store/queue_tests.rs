@@ -95,3 +95,20 @@ fn an_admission_is_found_again_by_its_number() {
         assert_eq!(Admission::from_number(admission as u8), admission);
     }
 }
+
+#[test]
+fn what_is_put_back_comes_in_its_order_and_its_lane_is_the_next() {
+    let queue = Queue::new();
+    for (lane, number) in [(0, 1), (0, 2), (7, 71), (7, 72), (15, 151)] {
+        push(&queue, lane, number, Admission::Detached).expect("room");
+    }
+    let mut taken = queue.pop_many(4);
+    assert_eq!(queue.len(), 1);
+    let first = taken.pop().expect("four were taken");
+    assert_eq!(first.state.lock().tx_id, 71);
+    queue.put_back_all(taken);
+    assert_eq!(drain(&queue), [151, 1, 72, 2]);
+    let none = queue.pop_many(4);
+    assert!(none.is_empty());
+    queue.put_back_all(none);
+}
