@@ -56,6 +56,7 @@ impl<T: Linked, const PLACE: usize> Chain<T, PLACE> {
     }
 
     /// Appends what is in another chain, in its order.
+    #[inline]
     pub fn append(&mut self, mut other: Self) {
         let Some(head) = other.head.take() else {
             return;
@@ -86,7 +87,8 @@ impl<T: Linked, const PLACE: usize> Default for Chain<T, PLACE> {
 }
 
 impl<T: Linked, const PLACE: usize> Drop for Chain<T, PLACE> {
+    #[inline]
     fn drop(&mut self) {
-        while self.pop().is_some() {}
+        while !self.is_empty() && self.pop().is_some() {}
     }
 }

@@ -127,9 +127,11 @@ impl Delivery {
         }
         // What is left goes before what has come since.
         let mut jobs = self.jobs.lock();
-        let since = core::mem::replace(&mut jobs.lists, lists);
-        jobs.lists.requests.append(since.requests);
-        jobs.lists.watches.append(since.watches);
+        if !lists.is_empty() {
+            let since = core::mem::replace(&mut jobs.lists, lists);
+            jobs.lists.requests.append(since.requests);
+            jobs.lists.watches.append(since.watches);
+        }
         jobs.pending = !jobs.lists.is_empty();
         jobs.pending
     }

@@ -10,6 +10,8 @@
 //! for, are held to a limit and get `INSUFFICIENT_RESOURCES` over it. Cleaning up (END, UNWATCH) is
 //! always admitted, so that tearing down proceeds. `<= DISPATCH_LEVEL`.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use kexec::nt::{Arc, SpinLock};
 use kexec::{Instant, Result, Status};
 
@@ -55,7 +57,6 @@ struct List {
     ready: u32,
     /// The lane that was served last.
     served: u32,
-    count: usize,
     /// Of these, on behalf of callers that may not wait, and of nobody.
     limited: [usize; 2],
     closed: Option<Status>,
@@ -66,6 +67,8 @@ struct List {
 /// The queue.
 pub struct Queue {
     list: SpinLock<List>,
+    /// Requests in the list. Written under its lock, and read without by the task, which is kicked after each push.
+    count: AtomicUsize,
 }
 
 /// The count that an admission is held to, and its limit.
@@ -86,11 +89,11 @@ impl Queue {
                 lanes: [const { Chain::new() }; LANES],
                 ready: 0,
                 served: 0,
-                count: 0,
                 limited: [0; 2],
                 closed: None,
                 cleanup: false,
             }),
+            count: AtomicUsize::new(0),
         }
     }
 
@@ -114,7 +117,7 @@ impl Queue {
         let lane = usize::from(request.lane()) % LANES;
         list.lanes[lane].push(request.clone());
         list.ready |= 1 << lane;
-        list.count += 1;
+        self.count.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -127,7 +130,7 @@ impl Queue {
         }
         list.lanes[lane].push_front(request.clone());
         list.ready |= 1 << lane;
-        list.count += 1;
+        self.count.fetch_add(1, Ordering::Release);
     }
 
     /// Puts requests back that were [taken](Self::pop_many) last, the first of them to be the next again.
@@ -148,17 +151,29 @@ impl Queue {
 
     /// Takes the oldest request of the lane whose turn it is.
     pub fn pop(&self) -> Option<Arc<Request>> {
-        self.list.lock().pop()
+        if self.is_empty() {
+            return None;
+        }
+        let request = self.list.lock().pop()?;
+        self.count.fetch_sub(1, Ordering::Release);
+        Some(request)
     }
 
     /// Takes up to `most` requests, one after the other as [`pop`](Self::pop) does.
     pub fn pop_many(&self, most: usize) -> Chain<Request, QUEUED> {
         let mut taken = Chain::new();
+        if self.is_empty() {
+            return taken;
+        }
         let mut list = self.list.lock();
-        for _ in 0..most {
-            let Some(request) = list.pop() else { break };
+        for count in 0..most {
+            let Some(request) = list.pop() else {
+                self.count.fetch_sub(count, Ordering::Release);
+                return taken;
+            };
             taken.push(request);
         }
+        self.count.fetch_sub(most, Ordering::Release);
         taken
     }
 
@@ -169,13 +184,15 @@ impl Queue {
             .lanes
             .iter()
             .position(|lane| lane.head().is_some_and(|head| head.submitted() <= time))?;
-        list.take(u32::try_from(lane).ok()?)
+        let request = list.take(u32::try_from(lane).ok()?)?;
+        self.count.fetch_sub(1, Ordering::Release);
+        Some(request)
     }
 
     /// Requests queued.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.lock().count
+        self.count.load(Ordering::Acquire)
     }
 
     /// Whether nothing is queued.
@@ -231,7 +248,6 @@ impl List {
         if chain.is_empty() {
             self.ready &= !(1 << lane);
         }
-        self.count -= 1;
         if let Some((class, _)) = limit(request.admission()) {
             self.limited[class] -= 1;
         }

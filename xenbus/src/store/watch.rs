@@ -6,7 +6,7 @@
 //! removing happens under the table's lock, telling the owner outside it. `<= DISPATCH_LEVEL`.
 
 use atomic_waker::AtomicWaker;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kexec::nt::{Arc, Link, SpinLock, Vec};
 use kexec::{Result, Status};
 
@@ -161,7 +161,6 @@ struct Table {
     entries: Vec<Entry>,
     free: u32,
     generation: u32,
-    live: usize,
 }
 
 const NO_SLOT: u32 = u32::MAX;
@@ -169,6 +168,8 @@ const NO_SLOT: u32 = u32::MAX;
 /// All watches of one connection.
 pub struct Watches {
     table: SpinLock<Table>,
+    /// Watches listed. Written under the table's lock.
+    live: AtomicUsize,
 }
 
 impl Watches {
@@ -180,8 +181,8 @@ impl Watches {
                 entries: Vec::new(TAG),
                 free: NO_SLOT,
                 generation: seed,
-                live: 0,
             }),
+            live: AtomicUsize::new(0),
         }
     }
 
@@ -224,7 +225,7 @@ impl Watches {
         entry.node = Some(node.clone());
         let next_free = entry.next_free;
         table.free = next_free;
-        table.live += 1;
+        self.live.fetch_add(1, Ordering::Release);
         Ok(node)
     }
 
@@ -247,7 +248,7 @@ impl Watches {
         };
         if taken.is_some() {
             table.free = node.slot;
-            table.live -= 1;
+            self.live.fetch_sub(1, Ordering::Release);
         }
         drop(table);
         taken.is_some()
@@ -273,6 +274,6 @@ impl Watches {
     /// Listed watches.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.table.lock().live
+        self.live.load(Ordering::Acquire)
     }
 }
