@@ -47,7 +47,7 @@ pub struct RigConfig {
     pub lifetime: Duration,
     /// Counts the hypercalls of guests from outside; [`Rig::quit`] returns them. Exact together with `icount`.
     pub count_hypercalls: bool,
-    /// Records what happened when, needs `icount`; [`Rig::quit_traced`] returns it. Everything is about twice as slow.
+    /// Records what happened when, needs `icount`; [`Rig::quit_traced`] returns it.
     pub trace: bool,
 }
 

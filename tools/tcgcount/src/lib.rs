@@ -6,8 +6,9 @@
 //! line `ADDRESS COUNT` (hex, decimal) per address. Counters are added to by translated code without a lock: exact with
 //! one emulation thread (`-icount`, `thread=single`), else only as long as one CPU at a time makes hypercalls.
 //!
-//! With `trace=FILE` it writes to `FILE` what happened when, see `trace.rs`. Without any of the two nothing is counted. In every case the plugin corrects four faults of QEMU 7.2 that guests of Xen run into, those
-//! with an IRQL in CR8 at once and those with several processors sometimes; see `event.rs`, `ignne.rs`, `lock.rs`, `priority.rs`.
+//! With `trace=FILE` it writes to `FILE` what happened when, see `trace.rs`. Without any of the two nothing is counted. In every case the
+//! plugin corrects four faults of QEMU 7.2 that guests of Xen run into, those with an IRQL in CR8 at once and those with several
+//! processors sometimes; see `event.rs`, `ignne.rs`, `lock.rs`, `priority.rs`.
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "replaces a function of the running QEMU")]
