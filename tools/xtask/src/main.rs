@@ -86,3 +86,13 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Explore(args) => mutants::explore(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

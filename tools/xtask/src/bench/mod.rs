@@ -4,11 +4,15 @@
 //! A suite is a file here with a function that measures and returns [`results::Results`], and a line in [`Suite`].
 
 pub(crate) mod bus;
+mod compare;
 mod kexec;
 mod results;
 pub(crate) mod trace;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use results::Results;
 
 use crate::setup::{self, Purpose};
 
@@ -17,6 +21,9 @@ use crate::setup::{self, Purpose};
 pub(crate) struct Args {
     /// What to measure; everything when none is named
     suites: Vec<Suite>,
+    /// Compare with FILE, which an earlier run of the same suite has written; fails if something has become worse
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Install missing Debian packages without asking
     #[arg(long)]
     yes: bool,
@@ -38,8 +45,14 @@ enum Suite {
 ///
 /// # Errors
 ///
-/// One can't be built or run, or measures something else than what ships.
+/// One can't be built or run, or measures something else than what ships; or a figure is worse than that of `--compare`.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    // Before anything is measured for nothing.
+    let old = args.compare.as_deref().map(Results::read).transpose()?;
+    ensure!(
+        old.is_none() || args.suites.len() == 1,
+        "--compare needs the name of one suite"
+    );
     setup::ensure(&[Purpose::Build, Purpose::Rig], args.yes)?;
     if args.trace {
         return trace::show();
@@ -56,6 +69,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             Suite::Bus => ("bus", bus::measure()?),
         };
         println!("{}", results.write(name)?.display());
+        if let Some((path, old)) = args.compare.as_deref().zip(old.as_ref()) {
+            compare::print(path, old, &results)?;
+        }
     }
     Ok(())
 }
