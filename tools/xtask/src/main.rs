@@ -13,6 +13,7 @@ mod mutants;
 mod package;
 mod run;
 mod setup;
+mod stress;
 mod test;
 mod util;
 mod wine;

@@ -2,7 +2,8 @@
 //! Two files of results side by side: `--compare OLD.json`, and the baseline of the tests.
 //!
 //! A figure is worse when it has grown, or, for a rate, become less, by more than [`TOLERANCE`]. When rounds gave a range, each of the two
-//! values must also lie outside the other run's range: anything else is noise. Instructions have no noise that would excuse them.
+//! values must also lie outside the other run's range: anything else is noise. Instructions have no noise that would excuse them. Of what is
+//! counted one more in fifty operations is nothing either.
 
 use std::fmt;
 use std::path::Path;
@@ -13,6 +14,9 @@ use super::results::{Results, Row};
 
 /// How much of a figure may change.
 pub(crate) const TOLERANCE: f64 = 0.03;
+
+/// How much more of what is counted an operation may take, however little that was.
+const SLACK: f64 = 0.02;
 
 /// How a figure has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +96,13 @@ impl Comparison {
         Ok(comparison)
     }
 
+    /// By how much the figure has changed that has changed most, as a part of what it was.
+    pub(crate) fn furthest(&self) -> f64 {
+        let changes = self.changes.iter().filter(|change| change.old != 0.0);
+        let parts = changes.map(|change| (change.new / change.old - 1.0).abs());
+        parts.fold(0.0, f64::max)
+    }
+
     /// Cases that have become worse.
     pub(crate) fn worse(&self) -> impl Iterator<Item = &Change> {
         self.of(Verdict::Worse)
@@ -160,7 +171,8 @@ fn verdict(old: &Row, new: &Row) -> Verdict {
         range.is_some_and(|range| (range.low..=range.high).contains(&value))
     };
     let noise = new.unit != "instructions" && (within(new.value, old) || within(old.value, new));
-    if change.abs() <= old.value.abs() * TOLERANCE || noise {
+    let slack = if new.is_counted() { SLACK } else { 0.0 };
+    if change.abs() <= (old.value.abs() * TOLERANCE).max(slack) || noise {
         Verdict::Same
     } else if (change > 0.0) == new.is_rate() {
         Verdict::Better
@@ -217,6 +229,8 @@ mod tests {
     fn what_was_nothing_may_stay_nothing_only() {
         assert_eq!(verdict_of("pool blocks", &[0.0], &[0.0]), Verdict::Same);
         assert_eq!(verdict_of("pool blocks", &[0.0], &[0.5]), Verdict::Worse);
+        assert_eq!(verdict_of("events", &[0.07], &[0.08]), Verdict::Same);
+        assert_eq!(verdict_of("instructions", &[0.07], &[0.08]), Verdict::Worse);
     }
 
     #[test]

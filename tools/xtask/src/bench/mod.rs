@@ -8,6 +8,7 @@ mod compare;
 mod kexec;
 mod results;
 pub(crate) mod trace;
+pub(crate) mod xenstore;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub(crate) struct Args {
     /// Show the way of one store request instead, and write target/bench/xenstore-trace.json for a trace viewer
     #[arg(long, conflicts_with = "suites")]
     trace: bool,
+    #[command(flatten)]
+    xenstore: xenstore::Options,
 }
 
 /// What can be measured.
@@ -39,6 +42,8 @@ enum Suite {
     Kexec,
     /// The bus services on Xen in the rig: instructions, hypercalls, event sends, pool blocks, and rates beside dom0's client
     Bus,
+    /// The workloads of xenstress through our drivers on Xen in the rig, beside dom0's client; with a report in HTML
+    Xenstore,
 }
 
 /// Measures the suites asked for.
@@ -57,6 +62,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     if args.trace {
         return trace::show();
     }
+    if args.xenstore.update_baseline {
+        return xenstore::update_baseline();
+    }
     let all = <Suite as clap::ValueEnum>::value_variants();
     let suites = if args.suites.is_empty() {
         all
@@ -67,6 +75,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         let (name, results) = match suite {
             Suite::Kexec => ("kexec", kexec::measure()?),
             Suite::Bus => ("bus", bus::measure()?),
+            Suite::Xenstore => ("xenstore", xenstore::measure(&args.xenstore)?),
         };
         println!("{}", results.write(name)?.display());
         if let Some((path, old)) = args.compare.as_deref().zip(old.as_ref()) {

@@ -51,6 +51,11 @@ impl Row {
     pub(crate) fn is_rate(&self) -> bool {
         self.unit.ends_with("/s")
     }
+
+    /// Whether it is a number of things that an operation takes.
+    pub(crate) fn is_counted(&self) -> bool {
+        ["hypercalls", "events", "interrupts", "pool blocks"].contains(&&*self.unit)
+    }
 }
 
 /// What one suite has measured.
@@ -88,7 +93,6 @@ impl Results {
     }
 
     /// Adds the median of what the rounds gave; nothing if there is none.
-    #[cfg(test)]
     pub(crate) fn push_rounds(&mut self, case: &str, unit: &'static str, rounds: &[f64]) {
         let Some(median) = median(rounds) else {
             return;
@@ -104,7 +108,6 @@ impl Results {
     }
 
     /// Says that the last figure is `ratio` times what the case `to` has.
-    #[cfg(test)]
     pub(crate) fn compare_last(&mut self, ratio: f64, to: &str) {
         if let Some(row) = self.0.last_mut() {
             let to = to.to_owned();
@@ -172,7 +175,6 @@ impl Results {
 }
 
 /// The one in the middle, or what is between the two there.
-#[cfg(test)]
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -7,7 +7,7 @@
 //! replaced. Every image then passes [`check`] before it is put into `target/drivers/<free|checked>/`.
 
 pub(crate) mod cdriver;
-mod check;
+pub(crate) mod check;
 mod futures;
 mod image;
 mod kernel;

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the bus services cost, as far as it can be counted: `cargo xtask bench bus` in short, held to its limits. Never a rate or
-//! a time.
+//! a time. And the workloads of `cargo xtask bench xenstore`, which check themselves, with the figures that repeat.
 
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
 
 use super::Suite;
 use crate::bench::bus::{BLOCKS, PER_READ, Run, SENDS};
-use crate::bench::trace;
+use crate::bench::{trace, xenstore};
+use crate::build::{self, Flavor, check::set};
+use crate::util;
 
 /// Instructions of the guest for one store read, as last accepted.
 ///
@@ -21,6 +25,40 @@ pub(super) fn steps(suite: &mut Suite<'_>) {
         check(&Run::new(true)?)
     });
     suite.step("bench: the way of one store request", follow);
+    for vcpus in [1, 4] {
+        suite.step(
+            &format!("bench: xenstore, every workload in short, {vcpus} vCPU"),
+            || xenstore::short(vcpus),
+        );
+    }
+    suite.step(
+        "bench: xenstore, no operation is dearer than the baseline",
+        xenstore::compare_with_baseline,
+    );
+    suite.step("bench: xenstore, another set of drivers", another_set);
+}
+
+/// The checked build as a set that somebody else has made; and as one whose xen.sys lacks an export.
+fn another_set() -> Result<()> {
+    build::images(Flavor::Checked, &build::IMAGES)?;
+    let folder = util::target_dir().join("bench/another");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for name in set::SET {
+        let image = Flavor::Checked.dir().join(name);
+        fs::copy(&image, folder.join(name)).with_context(|| image.display().to_string())?;
+    }
+    xenstore::short_with(&folder)?;
+    set::doctor(&folder.join("xen.sys"), "XenTouch")?;
+    let Err(refused) = xenstore::short_with(&folder) else {
+        anyhow::bail!("a set without XenTouch was taken");
+    };
+    let refused = format!("{refused:#}");
+    println!("    {}", refused.replace('\n', "\n    "));
+    ensure!(
+        refused.contains("xen.sys does not export XenTouch"),
+        "{refused}"
+    );
+    Ok(())
 }
 
 /// Fails when `value` is over `limit`.

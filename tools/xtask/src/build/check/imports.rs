@@ -78,12 +78,12 @@ fn missing_in_sibling(path: &Path, name: Option<&str>) -> Result<Option<String>>
         .then(|| "the image doesn't export it: define it there, `#[unsafe(no_mangle)]`".to_owned()))
 }
 
-struct Import {
-    library: String,
-    name: Option<String>,
+pub(super) struct Import {
+    pub(super) library: String,
+    pub(super) name: Option<String>,
 }
 
-fn imports(image: &Image) -> Result<Vec<Import>> {
+pub(super) fn imports(image: &Image) -> Result<Vec<Import>> {
     use object::read::pe::Import as Raw;
     let pe = image.pe()?;
     let mut list = Vec::new();

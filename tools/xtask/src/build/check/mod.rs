@@ -7,6 +7,7 @@ mod header;
 mod imports;
 mod isa;
 mod paths;
+pub(crate) mod set;
 #[cfg(test)]
 mod tests;
 

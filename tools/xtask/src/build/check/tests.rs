@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{Problem, all};
+use super::{Problem, all, set};
 use crate::{
     build::{Flavor, image::Image, kit, link, resource},
     util,
@@ -237,4 +237,52 @@ fn a_path_of_this_machine_is_named() {
         "path",
         "kexec/src/lib.rs",
     );
+}
+
+/// A set of drivers in `folder` whose xen.sys has all that is wanted of one, and is imported by the two others.
+fn driver_set(folder: &Path) {
+    let names = include_str!("xen-exports.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    let exports: String = names
+        .map(|name| format!("__declspec(dllexport) int {name}(void) {{ return 0; }}\n"))
+        .collect();
+    image(folder, "xen", &format!("{ENTRY}{exports}"), |arguments| {
+        let library = folder.join("xen.lib");
+        arguments.extend(["/DLL".to_owned(), format!("/IMPLIB:{}", library.display())]);
+    });
+    let source = "__declspec(dllimport) int XenTouch(void);\nint DriverEntry(void) { return XenTouch() + DbgPrint(\"x\"); }\n";
+    for name in ["xenbus", "xenfilt"] {
+        image(folder, name, source, |arguments| {
+            arguments.push(folder.join("xen.lib").display().to_string())
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs clang-19 and lld-19"]
+fn a_set_of_drivers_that_lacks_an_export_is_refused_by_its_name() {
+    let folder = Folder::new("set");
+    driver_set(&folder.0);
+    set::set(&folder.0).unwrap();
+    set::doctor(&folder.0.join("xen.sys"), "XenTouch").unwrap();
+    let refused = set::set(&folder.0).unwrap_err().to_string();
+    assert!(
+        refused.ends_with("do not fit together:\n  xen.sys does not export XenTouch"),
+        "{refused}"
+    );
+    driver_set(&folder.0);
+    set::doctor(&folder.0.join("xenbus.sys"), "NoSuchName").unwrap_err();
+    let source = "int FsRtlIsNtstatusExpected(int);\nint DriverEntry(void) { return FsRtlIsNtstatusExpected(1); }\n";
+    image(&folder.0, "xenbus", source, |_| {});
+    let refused = set::set(&folder.0).unwrap_err().to_string();
+    assert!(
+        refused.ends_with(
+            "  the test kernel does not export FsRtlIsNtstatusExpected, which xenbus.sys imports"
+        ),
+        "{refused}"
+    );
+    std::fs::write(folder.0.join("xenfilt.sys"), "text").unwrap();
+    let refused = set::set(&folder.0).unwrap_err();
+    assert!(format!("{refused:#}").contains("xenfilt.sys isn't a 64-bit PE file"));
 }

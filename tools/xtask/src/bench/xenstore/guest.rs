@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A guest with `tools/xenstress` on the rig's instruction clock, and dom0's client beside it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rig::{Job, StoreLoad, StoreTest};
+use workload::{ACCOUNTS, TOTAL};
+
+use super::lines::{self, Run};
+use super::plan::{Beside, Planned};
+use super::report::Facts;
+use crate::build::{Flavor, check::set};
+use crate::stress::{Config, Session};
+
+/// How long a workload may take by the wall clock.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Of the machine and the guest, whose clock jumps while nothing happens.
+const LIFE: Duration = Duration::from_secs(4 * 3600);
+/// Open transactions that a guest may have: one of each worker.
+const TRANSACTIONS: u32 = 512;
+/// Transfers of dom0 beside a guest's, or another process's.
+const TRANSFERS: u32 = 30;
+/// Seconds of virtual time after which Xen's own test would end by itself.
+const LOAD: u32 = 600;
+/// Requests of each kind of Xen's own test.
+const ITERATIONS: u32 = 20;
+
+/// Whose drivers run.
+#[derive(Clone, Debug)]
+pub(super) struct Set {
+    /// Before the names of its places; nothing for ours.
+    pub(super) prefix: String,
+    /// Where its images are, if they are not ours.
+    pub(super) folder: Option<PathBuf>,
+}
+
+impl Set {
+    /// What this tree builds.
+    pub(super) fn ours() -> Self {
+        Self {
+            prefix: String::new(),
+            folder: None,
+        }
+    }
+
+    /// Another set, which has passed its checks.
+    ///
+    /// # Errors
+    ///
+    /// It cannot run here.
+    pub(super) fn other(folder: &Path) -> Result<Self> {
+        set::set(folder).context("--drivers")?;
+        Ok(Self {
+            prefix: "other-".to_owned(),
+            folder: Some(folder.to_owned()),
+        })
+    }
+}
+
+/// What runs beside a workload.
+enum Other {
+    Transfers(u32, Job),
+    XenTest(StoreLoad),
+}
+
+/// The guest, ready for workloads.
+pub(super) struct Guest {
+    session: Session,
+    /// Number of the next workload.
+    next: u32,
+}
+
+impl Guest {
+    /// Boots a guest with the drivers of `set`; ours are built.
+    ///
+    /// # Errors
+    ///
+    /// The rig can't run, or the driver does not come up.
+    pub(super) fn boot(set: &Set, vcpus: u32) -> Result<Self> {
+        let session = Session::start(&Config {
+            drivers: set.folder.as_deref().unwrap_or(&Flavor::Free.dir()),
+            vcpus,
+            icount: true,
+            limit: LIMIT,
+            life: LIFE,
+        })?;
+        Ok(Self { session, next: 1 })
+    }
+
+    /// Lets every worker have a transaction open, from now on.
+    ///
+    /// # Errors
+    ///
+    /// dom0 does not answer.
+    pub(super) fn allow_transactions(&self) -> Result<()> {
+        let quota = self.session.rig.store_quota("transactions", TRANSACTIONS);
+        Ok(quota?)
+    }
+
+    fn number(&mut self) -> u32 {
+        let id = self.next;
+        self.next += 1;
+        id
+    }
+
+    /// Runs a workload in the guest, at `place`, and has dom0 compare the tree that it leaves with the model.
+    ///
+    /// # Errors
+    ///
+    /// It does not end, or anything was wrong.
+    pub(super) fn run(&mut self, place: &str, planned: &Planned) -> Result<Run> {
+        let (id, home) = (self.number(), self.session.home());
+        let root = format!("data/stress/r{id}");
+        let accounts = format!("data/stress/a{id}");
+        let absolute = format!("{home}/{accounts}");
+        self.set_quotas(planned, true)?;
+        let other = self.begin_beside(planned, &absolute, self.session.domid())?;
+        let line = format!("{} root={root} accounts={accounts}", planned.line);
+        self.session.begin(place, id, &line)?;
+        let lines = self.session.finish(id)?;
+        let run = lines::run(&lines, id)?;
+        self.end_beside(other)?;
+        self.set_quotas(planned, false)?;
+        let domid = self.session.domid();
+        let line = format!("id={id} domain={domid} {line} accounts={absolute}");
+        self.check(&line, &format!("{home}/{root}"), &absolute, &lines)?;
+        Ok(run)
+    }
+
+    /// Runs the same workload in dom0.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Guest::run`].
+    pub(super) fn run_in_dom0(&mut self, planned: &Planned) -> Result<Run> {
+        let id = self.number();
+        let (root, accounts) = (format!("/stress/r{id}"), format!("/stress/a{id}"));
+        let line = format!(
+            "id={id} domain=0 {} root={root} accounts={accounts}",
+            planned.line
+        );
+        let other = self.begin_beside(planned, &accounts, 0)?;
+        let command = format!("xenpeer stress run '{line}'");
+        let said = self.session.rig.dom0(&command, LIMIT)?;
+        let lines: Vec<String> = said.text.lines().map(str::to_owned).collect();
+        let run = lines::run(&lines, id).with_context(|| command.clone())?;
+        said.ok(&command)?;
+        self.end_beside(other)?;
+        self.check(&line, &root, &accounts, &lines)?;
+        Ok(run)
+    }
+
+    /// Has dom0 compare what a workload has left with the model in `lines`, and removes it.
+    fn check(&mut self, line: &str, root: &str, accounts: &str, lines: &[String]) -> Result<()> {
+        let models = lines
+            .iter()
+            .filter(|line| line.starts_with("RESULT stress.model "));
+        let model: String = models.flat_map(|line| [line, "\n"]).collect();
+        let rig = &mut self.session.rig;
+        rig.upload(&[("model", model.as_bytes())])?;
+        let command =
+            format!("xenpeer stress check --root {root} --workload '{line}' --model /job/model");
+        rig.dom0(&command, LIMIT)?.ok(&command)?;
+        // Not every workload has them.
+        rig.dom0_ok(&format!("xenstore-rm {root} {accounts} || true"))?;
+        Ok(())
+    }
+
+    /// Sets the limits of xenstored that a workload is to have, or sets them back.
+    fn set_quotas(&self, planned: &Planned, wanted: bool) -> Result<()> {
+        for &(what, during, usual) in planned.quotas {
+            let value = if wanted { during } else { usual };
+            self.session.rig.store_quota(what, value)?;
+        }
+        Ok(())
+    }
+
+    /// Starts what runs beside a workload; the accounts are at `accounts` and `owner`'s.
+    fn begin_beside(
+        &mut self,
+        planned: &Planned,
+        accounts: &str,
+        owner: u32,
+    ) -> Result<Option<Other>> {
+        match planned.beside {
+            Beside::Nothing => Ok(None),
+            Beside::Transfers => {
+                let id = self.number();
+                // A client makes them when there are none; here two would at once.
+                let share = TOTAL / u64::from(ACCOUNTS);
+                let each = (0..ACCOUNTS).map(|account| format!(" {accounts}/a{account} {share}"));
+                let each: String = each.collect();
+                self.session.rig.dom0_ok(&format!(
+                    "xenstore-write{each} && xenstore-chmod -r {accounts} n{owner}"
+                ))?;
+                let command = format!(
+                    "xenpeer stress run 'id={id} domain=0 profile=transactions tasks=1 count={TRANSFERS} root=/stress/r{id} accounts={accounts}'"
+                );
+                let job = self.session.rig.spawn_dom0(&command, LIMIT)?;
+                Ok(Some(Other::Transfers(id, job)))
+            }
+            Beside::XenTest => Ok(Some(Other::XenTest(self.session.rig.store_load(LOAD)?))),
+        }
+    }
+
+    /// Waits for what runs beside a workload, which must have gone well too, or ends it.
+    fn end_beside(&self, other: Option<Other>) -> Result<()> {
+        match other {
+            None => {}
+            Some(Other::Transfers(id, mut job)) => {
+                let said = job.finish(LIMIT)?;
+                let lines: Vec<String> = said.text.lines().map(str::to_owned).collect();
+                lines::run(&lines, id).context("dom0's transfers")?;
+            }
+            Some(Other::XenTest(load)) => self.session.rig.end_store_load(load)?,
+        }
+        Ok(())
+    }
+
+    /// Xen's own test, which tells what xenstored itself can do.
+    ///
+    /// # Errors
+    ///
+    /// It fails.
+    pub(super) fn xen_test(&self) -> Result<Vec<StoreTest>> {
+        Ok(self.session.rig.store_test(ITERATIONS)?)
+    }
+
+    /// Lets the driver and the machine end in good order.
+    ///
+    /// # Errors
+    ///
+    /// The guest does not end well.
+    pub(super) fn quit(self) -> Result<()> {
+        self.session.quit()
+    }
+
+    /// What runs here, for the report.
+    ///
+    /// # Errors
+    ///
+    /// dom0 does not answer.
+    pub(super) fn facts(&self) -> Result<Facts> {
+        let rig = &self.session.rig;
+        let xen = rig.dom0_ok("xl info | sed -n 's/^xen_version *: //p'")?;
+        let linux = rig.dom0_ok("uname -r")?;
+        Ok(vec![
+            ("Xen and xenstored", xen.trim().to_owned()),
+            ("dom0's Linux", linux.trim().to_owned()),
+        ])
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A guest with `tools/xenstress`, which runs the workloads that dom0 gives it: for tests and benchmarks.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rig::{Cache, GuestConfig, Payload, Rig, RigConfig, pack};
+
+use crate::build::{self, Flavor};
+use crate::{package, util};
+
+/// How the machine and the guest are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config<'a> {
+    /// Folder of xen.sys, xenbus.sys and xenfilt.sys.
+    pub(crate) drivers: &'a Path,
+    pub(crate) vcpus: u32,
+    /// The clock counts instructions.
+    pub(crate) icount: bool,
+    /// How long the guest may take for one workload, by the wall clock.
+    pub(crate) limit: Duration,
+    /// All of the machine's life.
+    pub(crate) life: Duration,
+}
+
+/// The guest. Workloads run one after the other; [`Self::quit`] ends it.
+pub(crate) struct Session {
+    pub(crate) rig: Rig,
+    domid: u32,
+    limit: Duration,
+}
+
+/// Drivers of a set that the guest loads; all of ours, or another package's.
+const DRIVERS: [&str; 3] = ["xen.sys", "xenbus.sys", "xenfilt.sys"];
+
+impl Session {
+    /// Boots the guest; `xenstress.sys` and the test kernel are built.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing or can't be built, the rig can't run, or the driver does not start.
+    pub(crate) fn start(config: &Config<'_>) -> Result<Self> {
+        let kernel = build::test_kernel().context("the test kernel")?;
+        build::images(Flavor::Free, &["xenstress"])?;
+        let boot = format!(
+            "pnp=1\nuntil=RESULT stress quit\npnp_wait={}\ntimeout={}\n",
+            config.life.as_millis(),
+            config.life.as_secs()
+        );
+        let mut payload = Payload::new()
+            .boot(&boot)
+            .registry(&package::rig_registry()?);
+        for file in DRIVERS {
+            payload = payload.driver(file, util::read(&config.drivers.join(file))?);
+        }
+        let child = util::read(&Flavor::Free.dir().join("xenstress.sys"))?;
+        let payload = payload.driver("xenstress.sys", child);
+        let mut rig = Rig::start(RigConfig {
+            cache: Cache::new(),
+            icount: config.icount,
+            lifetime: config.life,
+            ..RigConfig::default()
+        })?;
+        let domid = rig.create_guest(&GuestConfig {
+            paused: true,
+            vcpus: config.vcpus,
+            ..GuestConfig::new(pack(&util::read(&kernel)?, &payload)?)
+        })?;
+        rig.dom0_ok(&format!(
+            "P=/local/domain/{domid}; xenstore-write $P/device/stress/0/backend-id 0 $P/data/stress/workload '' \
+             && xenstore-chmod $P/data/stress n{domid} && xenstore-chmod $P/data/stress/workload r0 r{domid}"
+        ))?;
+        rig.unpause()?;
+        let mut session = Self {
+            rig,
+            domid,
+            limit: config.limit,
+        };
+        session.wait("RESULT stress (ready|quit)")?;
+        Ok(session)
+    }
+
+    /// The guest's home in the store.
+    pub(crate) fn home(&self) -> String {
+        format!("/local/domain/{}", self.domid)
+    }
+
+    pub(crate) fn domid(&self) -> u32 {
+        self.domid
+    }
+
+    fn wait(&mut self, pattern: &str) -> Result<String> {
+        let pattern = format!("^(KERNEL: failed|VERIFIER: |{pattern})");
+        let line = self.rig.wait_log(&pattern, self.limit)?;
+        ensure!(
+            line.starts_with("RESULT"),
+            "{line}\n{}",
+            self.rig.guest_log()?.join("\n")
+        );
+        Ok(line)
+    }
+
+    fn say(&self, line: &str) -> Result<()> {
+        let home = self.home();
+        self.rig.dom0_ok(&format!(
+            "xenstore-write {home}/data/stress/workload '{line}'"
+        ))?;
+        Ok(())
+    }
+
+    /// Gives the guest a workload; its number must be new. It runs while this returns.
+    ///
+    /// # Errors
+    ///
+    /// dom0 does not answer.
+    pub(crate) fn begin(&self, place: &str, id: u32, workload: &str) -> Result<()> {
+        let domid = self.domid;
+        self.say(&format!("{place} id={id} domain={domid} {workload}"))
+    }
+
+    /// Waits for the end of workload `id` and returns its lines, whether or not all its checks held.
+    ///
+    /// # Errors
+    ///
+    /// The driver refused it, or did not come to its end.
+    pub(crate) fn finish(&mut self, id: u32) -> Result<Vec<String>> {
+        let end = self.wait(&format!(
+            "RESULT stress(\\.done id={id}$|\\.refused |\\ quit)"
+        ))?;
+        if !end.starts_with("RESULT stress.done") {
+            bail!("{end}");
+        }
+        let own = format!(" id={id} ");
+        let mut lines = self.rig.guest_log()?;
+        lines.retain(|line| line.starts_with("RESULT stress.") && line.contains(&own));
+        lines.push(end);
+        Ok(lines)
+    }
+
+    /// Ends the guest, which must stop its drivers without a complaint.
+    ///
+    /// # Errors
+    ///
+    /// It does not, or the verifier has found something.
+    pub(crate) fn quit(mut self) -> Result<()> {
+        self.say("quit")?;
+        let end = self
+            .rig
+            .wait_log("^(KERNEL: (done|failed)|VERIFIER: )", self.limit)?;
+        ensure!(end.starts_with("KERNEL: done status=ok"), "{end}");
+        Ok(())
+    }
+}
