@@ -233,7 +233,7 @@ mod tests {
     fn the_rig_gets_the_package_and_the_children() {
         let registry = rig_registry().unwrap();
         assert!(registry.contains(
-            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|ECHO|CCHILD|BENCH\n"
+            "\tSupportedClasses\tmulti_sz\tVIF|VBD|VKBD|IFACE|CONS|SAMPLE|PROBE|ECHO|CCHILD|BENCH|STRESS\n"
         ));
         assert!(registry.contains("\tUpperFilters\tmulti_sz\tXENFILT\n"));
     }
