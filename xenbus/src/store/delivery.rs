@@ -3,7 +3,7 @@
 //!
 //! The store task may not call foreign code: a callback that asks for the store again would find the
 //! task running. So the task lists what is to be told here, linked through itself so that listing
-//! cannot fail, and a DPC of its own makes the calls: one DPC for all that a turn completed.
+//! cannot fail, hands the list over at the end of its turn, and a DPC of its own makes the calls: one DPC for all that a turn completed.
 //! `<= DISPATCH_LEVEL`. [`Delivery::stop`] at PASSIVE_LEVEL waits for the DPC.
 
 use kexec::nt::{Arc, Dpc, SpinLock};
@@ -21,8 +21,9 @@ pub enum Job {
     Watch(Arc<Node>),
 }
 
+/// Callbacks to make, in their order: what the task collects in a turn, and what waits for the DPC.
 #[derive(Default)]
-struct Lists {
+pub struct Lists {
     requests: Chain<Request, TOLD>,
     watches: Chain<Node>,
     /// Whose turn it is: neither kind keeps the other waiting.
@@ -30,6 +31,20 @@ struct Lists {
 }
 
 impl Lists {
+    /// Appends one.
+    pub(super) fn push(&mut self, job: Job) {
+        match job {
+            Job::Request(request) => self.requests.push(request),
+            Job::Watch(node) => self.watches.push(node),
+        }
+    }
+
+    /// Appends what is in `others`, which is empty then.
+    fn append(&mut self, others: &mut Self) {
+        self.requests.append(core::mem::take(&mut others.requests));
+        self.watches.append(core::mem::take(&mut others.watches));
+    }
+
     fn pop(&mut self) -> Option<Job> {
         self.watch_next = !self.watch_next;
         let watch = self.watch_next && !self.watches.is_empty() || self.requests.is_empty();
@@ -102,14 +117,16 @@ impl Delivery {
         }
     }
 
-    pub(super) fn push(&self, job: Job) {
-        let mut jobs = self.jobs.lock();
-        match job {
-            Job::Request(request) => jobs.lists.requests.push(request),
-            Job::Watch(node) => jobs.lists.watches.push(node),
+    /// Takes over what a turn has to tell.
+    pub(super) fn push_all(&self, lists: &mut Lists) {
+        if lists.is_empty() {
+            return;
         }
-        let pending = core::mem::replace(&mut jobs.pending, true);
-        drop(jobs);
+        let pending = {
+            let mut jobs = self.jobs.lock();
+            jobs.lists.append(lists);
+            core::mem::replace(&mut jobs.pending, true)
+        };
         if !pending {
             self.pend();
         }
@@ -128,9 +145,8 @@ impl Delivery {
         // What is left goes before what has come since.
         let mut jobs = self.jobs.lock();
         if !lists.is_empty() {
-            let since = core::mem::replace(&mut jobs.lists, lists);
-            jobs.lists.requests.append(since.requests);
-            jobs.lists.watches.append(since.watches);
+            lists.append(&mut jobs.lists);
+            jobs.lists = lists;
         }
         jobs.pending = !jobs.lists.is_empty();
         jobs.pending

@@ -25,11 +25,10 @@ use kexec::nt::{Arc, Box};
 use kexec::{Duration, Instant, Result, Status};
 
 use super::bytes::INLINE;
-use super::chain::Chain;
-use super::delivery::Job;
+use super::delivery::{Job, Lists};
 use super::framing::{Receiver, Sender};
 use super::queue::Admission;
-use super::request::{QUEUED, Request, Started, TAG};
+use super::request::{Request, TAG};
 use super::ring::{self, Control, Fault, RingPage};
 use super::shared::{Policy, Shared, add};
 use super::watch::Fired;
@@ -39,6 +38,7 @@ use settle::{settle, stale_transaction};
 
 mod clock;
 mod resume;
+mod send;
 mod settle;
 
 /// Most requests in flight: C xenstored stops reading at 20 outstanding.
@@ -48,9 +48,6 @@ const SLOT_BITS: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Messages handled in one turn; one ring holds no more.
 const MESSAGES_PER_TURN: usize = 64;
-/// Requests that nobody wants any more, skipped in one turn.
-const SKIPS_PER_TURN: usize = 64;
-
 /// The page, and the way to wake its other side.
 pub trait Port: RingPage {
     /// Sends the event. `<= DISPATCH_LEVEL`.
@@ -115,6 +112,8 @@ pub struct Engine<P: Port> {
     /// The window was full and is being emptied to its half.
     emptying: bool,
     sending: Option<usize>,
+    /// Callbacks to make after this turn.
+    told: Lists,
     connection: Connection,
     epoch: u32,
     /// When something was last heard or said.
@@ -155,6 +154,7 @@ impl<P: Port> Engine<P> {
                 answered: 0,
                 emptying: false,
                 sending: None,
+                told: Lists::default(),
                 connection,
                 epoch,
                 active: now,
@@ -165,8 +165,14 @@ impl<P: Port> Engine<P> {
         )
     }
 
-    /// One bounded run: receive, send, notify at most once, look at the clock.
+    /// One bounded run: receive, send, notify at most once, look at the clock. Whoever is to be told of it is told afterwards.
     pub fn turn(&mut self, now: Instant) -> Turn {
+        let turn = self.work(now);
+        self.shared.delivery.push_all(&mut self.told);
+        turn
+    }
+
+    fn work(&mut self, now: Instant) -> Turn {
         add(&self.shared.counters.turns, 1);
         self.follow_epoch(now);
         if ring::introduced(
@@ -312,7 +318,7 @@ impl<P: Port> Engine<P> {
         if reply.is_ok_and(|payload| payload.len() > INLINE) {
             add(&self.shared.counters.allocations, 1);
         }
-        settle(&self.shared, &entry.request, reply);
+        settle(&self.shared, &mut self.told, &entry.request, reply);
         // Nobody waited, or who did has its result already.
         self.shared.spares.give(entry.request);
     }
@@ -327,7 +333,7 @@ impl<P: Port> Engine<P> {
         };
         add(&self.shared.counters.watch_events, 1);
         if node.fire() == Fired::Deliver {
-            self.shared.delivery.push(Job::Watch(node));
+            self.told.push(Job::Watch(node));
         }
     }
 
@@ -346,134 +352,6 @@ impl<P: Port> Engine<P> {
                 header.req_id,
                 header.len
             );
-        }
-    }
-
-    fn send(&mut self, now: Instant) -> core::result::Result<bool, Fault> {
-        let mut taken = Chain::new();
-        let sent = self.send_taken(&mut taken, now);
-        // Those for which the ring had no room.
-        self.shared.queue.put_back_all(taken);
-        sent
-    }
-
-    /// Sends what is in `taken`, which is filled from the queue with what the window takes.
-    fn send_taken(
-        &mut self,
-        taken: &mut Chain<Request, QUEUED>,
-        now: Instant,
-    ) -> core::result::Result<bool, Fault> {
-        let mut skips = 0;
-        loop {
-            if self.sending.is_none() {
-                if taken.is_empty() {
-                    if self.shared.paused() || !self.admits() {
-                        return Ok(false);
-                    }
-                    *taken = self.shared.queue.pop_many(self.window() - self.in_flight);
-                }
-                let Some(request) = taken.pop() else {
-                    return Ok(false);
-                };
-                if !self.begin(request, now) {
-                    skips += 1;
-                    if skips == SKIPS_PER_TURN {
-                        return Ok(true);
-                    }
-                    continue;
-                }
-            }
-            let Some((slot, entry)) = self
-                .sending
-                .and_then(|slot| Some((slot, self.window[slot].as_ref()?)))
-            else {
-                return Ok(false);
-            };
-            let header = entry.header.to_bytes();
-            let whole = entry
-                .request
-                .with_body(|body| self.sender.push(&self.port, &header, body))?;
-            if !whole {
-                return Ok(false);
-            }
-            add(
-                &self.shared.counters.bytes_out,
-                HEADER_LEN + entry.header.len as usize,
-            );
-            debug_assert_eq!(slot, entry.header.req_id as usize % WINDOW);
-            self.sending = None;
-        }
-    }
-
-    /// Most requests in flight.
-    fn window(&self) -> usize {
-        self.policy.window.clamp(1, WINDOW)
-    }
-
-    /// Whether the window takes a request now.
-    fn admits(&mut self) -> bool {
-        let window = self.window();
-        if self.in_flight >= window {
-            self.emptying = true;
-            return false;
-        }
-        // Those that the daemon has passed over, or will never answer, keep nobody waiting.
-        let live = |entry: &&InFlight| entry.number > self.answered && !entry.expired;
-        self.emptying =
-            self.emptying && self.window.iter().flatten().filter(live).count() > window / 2;
-        !self.emptying
-    }
-
-    /// Gives a request its id and its place in the window; false when it need not be sent.
-    fn begin(&mut self, request: Arc<Request>, now: Instant) -> bool {
-        let Some(Started {
-            kind,
-            tx_id,
-            epoch,
-            len,
-        }) = request.start()
-        else {
-            self.shared.spares.give(request);
-            return false;
-        };
-        if tx_id != 0 && epoch != self.epoch {
-            settle(&self.shared, &request, Err(stale_transaction(kind)));
-            return false;
-        }
-        let Some(slot) = self.window.iter().position(Option::is_none) else {
-            settle(&self.shared, &request, Err(Status::INTERNAL_ERROR));
-            return false;
-        };
-        let req_id = self.next_id(slot);
-        self.numbers += 1;
-        self.window[slot] = Some(InFlight {
-            request,
-            header: Header {
-                kind,
-                req_id,
-                tx_id,
-                len,
-            },
-            since: now,
-            number: self.numbers,
-            expired: false,
-        });
-        self.in_flight += 1;
-        self.sending = Some(slot);
-        self.active = now;
-        add(&self.shared.counters.requests, 1);
-        true
-    }
-
-    fn next_id(&mut self, slot: usize) -> u32 {
-        let generation = &mut self.generations[slot];
-        loop {
-            *generation = generation.wrapping_add(1);
-            #[expect(clippy::cast_possible_truncation, reason = "slot < 16")]
-            let id = (*generation << SLOT_BITS) | slot as u32;
-            if id != 0 {
-                return id;
-            }
         }
     }
 
@@ -548,7 +426,7 @@ impl<P: Port> Engine<P> {
                 let _ = self.shared.queue.push(&request, Admission::Cleanup, now);
             }
             if node.fire() == Fired::Deliver {
-                self.shared.delivery.push(Job::Watch(node));
+                self.told.push(Job::Watch(node));
             }
         }
     }
@@ -558,7 +436,7 @@ impl<P: Port> Engine<P> {
         self.emptying = false;
         for place in &mut self.window {
             if let Some(entry) = place.take() {
-                settle(&self.shared, &entry.request, Err(status));
+                settle(&self.shared, &mut self.told, &entry.request, Err(status));
             }
         }
         self.in_flight = 0;
@@ -567,7 +445,7 @@ impl<P: Port> Engine<P> {
     fn fail_all(&mut self, status: Status) {
         self.fail_window(status);
         while let Some(request) = self.shared.queue.pop() {
-            settle(&self.shared, &request, Err(status));
+            settle(&self.shared, &mut self.told, &request, Err(status));
         }
     }
 

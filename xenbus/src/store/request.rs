@@ -268,8 +268,9 @@ impl Request {
         self.state.lock().orphan = true;
     }
 
-    /// Takes the request off the queue: `None` when nobody wants it any more and nothing was sent.
-    pub(super) fn start(&self) -> Option<Started> {
+    /// Takes the request off the queue and shows it with its payload to `send`: `None` when nobody wants it any more and nothing
+    /// was sent.
+    pub(super) fn start<R>(&self, send: impl FnOnce(Started, &[u8]) -> R) -> Option<R> {
         let mut state = self.state.lock();
         // A clean-up is wanted by the daemon's bookkeeping even if nobody waits for it.
         let skip = state.orphan && !matches!(state.kind, Kind::UNWATCH | Kind::TRANSACTION_END);
@@ -278,12 +279,13 @@ impl Request {
             state.result = Err(status::CANCELLED);
             return None;
         }
-        Some(Started {
+        let started = Started {
             kind: state.kind,
             tx_id: state.tx_id,
             epoch: state.epoch,
-            len: u32::try_from(state.body_len()).unwrap_or(u32::MAX),
-        })
+            len: u32::try_from(state.body.len()).unwrap_or(u32::MAX),
+        };
+        Some(send(started, &state.body))
     }
 
     /// Runs `f` over the payload to send.
@@ -428,11 +430,6 @@ enum Listed {
 }
 
 impl State {
-    /// Payload bytes.
-    pub(super) fn body_len(&self) -> usize {
-        self.body.len()
-    }
-
     /// See [`Request::take_result`].
     fn take_result(&mut self) -> Option<Result<Bytes>> {
         if !self.done {

@@ -33,7 +33,12 @@ impl<P: Port> Engine<P> {
             if now.since(entry.since) >= limit && !entry.expired {
                 entry.expired = true;
                 add(&self.shared.counters.timeouts, 1);
-                settle(&self.shared, &entry.request, Err(status::IO_TIMEOUT));
+                settle(
+                    &self.shared,
+                    &mut self.told,
+                    &entry.request,
+                    Err(status::IO_TIMEOUT),
+                );
             }
         }
         let Some(before) = now.ticks().checked_sub(limit.ticks()) else {
@@ -41,7 +46,12 @@ impl<P: Port> Engine<P> {
         };
         while let Some(request) = self.shared.queue.pop_until(Instant::from_ticks(before)) {
             add(&self.shared.counters.timeouts, 1);
-            settle(&self.shared, &request, Err(status::IO_TIMEOUT));
+            settle(
+                &self.shared,
+                &mut self.told,
+                &request,
+                Err(status::IO_TIMEOUT),
+            );
         }
     }
 

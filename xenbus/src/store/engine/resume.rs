@@ -87,8 +87,13 @@ impl<P: Port> Engine<P> {
             }
             match fate(entry.header.kind, entry.header.tx_id) {
                 Fate::Again => self.shared.queue.put_back(&entry.request),
-                Fate::Retry => settle(&self.shared, &entry.request, Err(status::RETRY)),
-                Fate::Done => settle(&self.shared, &entry.request, Ok(b"OK\0")),
+                Fate::Retry => settle(
+                    &self.shared,
+                    &mut self.told,
+                    &entry.request,
+                    Err(status::RETRY),
+                ),
+                Fate::Done => settle(&self.shared, &mut self.told, &entry.request, Ok(b"OK\0")),
             }
         }
     }

@@ -5,7 +5,7 @@ use kexec::nt::Arc;
 use kexec::{Instant, Result, Status};
 
 use crate::status;
-use crate::store::delivery::Job;
+use crate::store::delivery::{Job, Lists};
 use crate::store::queue::Admission;
 use crate::store::request::{After, Request};
 use crate::store::shared::Shared;
@@ -22,14 +22,19 @@ pub(super) fn stale_transaction(kind: Kind) -> Status {
 }
 
 /// Gives a request its result, and does what follows from it.
-pub(super) fn settle(shared: &Shared, request: &Arc<Request>, reply: Result<&[u8]>) {
+pub(super) fn settle(
+    shared: &Shared,
+    told: &mut Lists,
+    request: &Arc<Request>,
+    reply: Result<&[u8]>,
+) {
     match request.finish(reply) {
         After::Nothing => {}
-        After::Deliver => shared.delivery.push(Job::Request(request.clone())),
+        After::Deliver => told.push(Job::Request(request.clone())),
         After::More => {
             let queue = &shared.queue;
             if let Err(status) = queue.push(request, Admission::Cleanup, Instant::now()) {
-                settle(shared, request, Err(status));
+                settle(shared, told, request, Err(status));
             }
         }
         After::Undo => {
@@ -43,7 +48,7 @@ pub(super) fn settle(shared: &Shared, request: &Arc<Request>, reply: Result<&[u8
             if let Some(node) = node
                 && node.refuse(status) == Fired::Deliver
             {
-                shared.delivery.push(Job::Watch(node));
+                told.push(Job::Watch(node));
             }
         }
     }
