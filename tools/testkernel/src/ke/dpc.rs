@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Deferred procedure calls: one queue per CPU, drained by the dispatch interrupt at DISPATCH_LEVEL.
 //!
+//! A DPC that is queued while its CPU drains the queue causes no interrupt, as on NT: the drain looks again, under the lock.
+//!
 //! A queued KDPC is marked at 0x38 and listed here; the mark goes before the routine runs, so it may queue itself
 //! again. All queues share one interrupt-safe lock: insertion works at every IRQL, on any CPU.
 
@@ -30,7 +32,20 @@ enum Item {
     Kernel(Arc<dyn Fn() + Send + Sync>),
 }
 
-static QUEUES: Lock<[VecDeque<Item>; MAX_CPUS]> = Lock::new([const { VecDeque::new() }; MAX_CPUS]);
+struct Queue {
+    items: VecDeque<Item>,
+    /// [`drain`] will look at the items again, so whoever adds one need not interrupt the CPU.
+    draining: bool,
+}
+
+static QUEUES: Lock<[Queue; MAX_CPUS]> = Lock::new(
+    [const {
+        Queue {
+            items: VecDeque::new(),
+            draining: false,
+        }
+    }; MAX_CPUS],
+);
 /// The DPC that runs on each CPU.
 static RUNNING: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];
 
@@ -60,13 +75,17 @@ fn insert(dpc: Ptr, a: usize, b: usize, fallback: usize) -> bool {
     dpc.set(0x28, a);
     dpc.set(0x30, b);
     dpc.set(0x38, target + 1);
+    let Queue { items, draining } = &mut queues[target];
     if dpc.get::<u8>(1) == 2 {
-        queues[target].push_front(Item::Driver(dpc));
+        items.push_front(Item::Driver(dpc));
     } else {
-        queues[target].push_back(Item::Driver(dpc));
+        items.push_back(Item::Driver(dpc));
     }
+    let draining = *draining;
     drop(queues);
-    sched::request_dispatch(target);
+    if !draining {
+        sched::request_dispatch(target);
+    }
     true
 }
 
@@ -77,7 +96,7 @@ pub(crate) fn insert_from_timer(dpc: Ptr, low: usize, high: usize, cpu: usize) {
 
 /// Runs `work` on `cpu` at DISPATCH_LEVEL, after what is queued there.
 fn insert_kernel(cpu: usize, work: Arc<dyn Fn() + Send + Sync>) {
-    QUEUES.lock()[cpu].push_back(Item::Kernel(work));
+    QUEUES.lock()[cpu].items.push_back(Item::Kernel(work));
     sched::request_dispatch(cpu);
 }
 
@@ -85,7 +104,12 @@ fn insert_kernel(cpu: usize, work: Arc<dyn Fn() + Send + Sync>) {
 pub(crate) fn drain() {
     let this = arch::cpu();
     loop {
-        let item = QUEUES.lock()[this.number].pop_front();
+        let item = {
+            let queue = &mut QUEUES.lock()[this.number];
+            let item = queue.items.pop_front();
+            queue.draining = item.is_some();
+            item
+        };
         match item {
             None => return,
             Some(Item::Kernel(work)) => work(),
@@ -114,10 +138,12 @@ pub(crate) fn queued_in(start: Ptr, len: usize) -> Option<Ptr> {
     let queues = QUEUES.lock();
     // Of CPUs that there are: this is asked whenever a driver frees a block.
     let queues = queues.iter().take(arch::cpu_count());
-    queues.flatten().find_map(|item| match item {
-        Item::Driver(dpc) if (start.0..start.0 + len).contains(&dpc.0) => Some(*dpc),
-        _ => None,
-    })
+    queues
+        .flat_map(|queue| &queue.items)
+        .find_map(|item| match item {
+            Item::Driver(dpc) if (start.0..start.0 + len).contains(&dpc.0) => Some(*dpc),
+            _ => None,
+        })
 }
 
 /// Returns when every DPC that is queued now, on all CPUs, has run.
@@ -172,7 +198,9 @@ extern "win64" fn ke_remove_queue_dpc(dpc: Ptr) -> u8 {
     if cpu == 0 {
         return 0;
     }
-    queues[cpu - 1].retain(|item| !matches!(item, Item::Driver(d) if *d == dpc));
+    queues[cpu - 1]
+        .items
+        .retain(|item| !matches!(item, Item::Driver(d) if *d == dpc));
     dpc.set(0x38, 0usize);
     1
 }
