@@ -3,7 +3,7 @@
 //!
 //! A probe is one instruction that does nothing, `nop dword ptr [rax + X]`: no memory access, no branch, no register changed. The
 //! displacement `X` is [`MAGIC`] and the point's number, which an emulator recognises when it translates the code (`tools/tcgcount`).
-//! So the shipping images carry them, and what is traced is what ships. `cargo xtask bench --trace` shows the way of one store
+//! So the shipping images carry them, and what is traced is what ships. `cargo xtask bench xenstore --trace` shows the way of one store
 //! request as they mark it. On hosts other than Windows a probe is nothing at all.
 
 /// A point that is passed.

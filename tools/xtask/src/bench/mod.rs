@@ -28,8 +28,8 @@ pub(crate) struct Args {
     /// Install missing Debian packages without asking
     #[arg(long)]
     yes: bool,
-    /// Show the way of one store request instead, and write target/bench/xenstore-trace.json for a trace viewer
-    #[arg(long, conflicts_with = "suites")]
+    /// Instead of measuring, show the way of one store request, and write target/bench/xenstore-trace.json for a trace viewer
+    #[arg(long)]
     trace: bool,
     #[command(flatten)]
     xenstore: xenstore::Options,
@@ -57,6 +57,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     ensure!(
         old.is_none() || args.suites.len() == 1,
         "--compare needs the name of one suite"
+    );
+    ensure!(
+        !args.trace || matches!(args.suites[..], [] | [Suite::Xenstore]),
+        "--trace is for the suite xenstore"
     );
     setup::ensure(&[Purpose::Build, Purpose::Rig], args.yes)?;
     if args.trace {
