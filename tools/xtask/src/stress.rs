@@ -31,6 +31,9 @@ pub(crate) struct Session {
     limit: Duration,
 }
 
+/// How long dom0 may compare.
+const COMPARISON: Duration = Duration::from_secs(300);
+
 /// Drivers of a set that the guest loads; all of ours, or another package's.
 const DRIVERS: [&str; 3] = ["xen.sys", "xenbus.sys", "xenfilt.sys"];
 
@@ -136,6 +139,24 @@ impl Session {
         lines.retain(|line| line.starts_with("RESULT stress.") && line.contains(&own));
         lines.push(end);
         Ok(lines)
+    }
+
+    /// Has dom0 compare what a workload has left below `root` with the model in `lines`; what it says. `workload` has the paths of
+    /// dom0.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing, wrong, or too much.
+    pub(crate) fn check(&mut self, workload: &str, root: &str, lines: &[String]) -> Result<String> {
+        let models = lines
+            .iter()
+            .filter(|line| line.starts_with("RESULT stress.model "));
+        let model: String = models.flat_map(|line| [line, "\n"]).collect();
+        self.rig.upload(&[("model", model.as_bytes())])?;
+        let command = format!(
+            "xenpeer stress check --root {root} --workload '{workload}' --model /job/model"
+        );
+        Ok(self.rig.dom0(&command, COMPARISON)?.ok(&command)?)
     }
 
     /// Ends the guest, which must stop its drivers without a complaint.

@@ -66,6 +66,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     if args.trace {
         return trace::show();
     }
+    if let Some(minutes) = args.xenstore.soak {
+        return xenstore::soak(&args.xenstore, minutes);
+    }
     if args.xenstore.update_baseline {
         return xenstore::update_baseline();
     }

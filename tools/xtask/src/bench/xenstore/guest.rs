@@ -154,17 +154,10 @@ impl Guest {
 
     /// Has dom0 compare what a workload has left with the model in `lines`, and removes it.
     fn check(&mut self, line: &str, root: &str, accounts: &str, lines: &[String]) -> Result<()> {
-        let models = lines
-            .iter()
-            .filter(|line| line.starts_with("RESULT stress.model "));
-        let model: String = models.flat_map(|line| [line, "\n"]).collect();
-        let rig = &mut self.session.rig;
-        rig.upload(&[("model", model.as_bytes())])?;
-        let command =
-            format!("xenpeer stress check --root {root} --workload '{line}' --model /job/model");
-        rig.dom0(&command, LIMIT)?.ok(&command)?;
+        self.session.check(line, root, lines)?;
         // Not every workload has them.
-        rig.dom0_ok(&format!("xenstore-rm {root} {accounts} || true"))?;
+        let remove = format!("xenstore-rm {root} {accounts} || true");
+        self.session.rig.dom0_ok(&remove)?;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod lines;
 mod plan;
 mod plots;
 mod report;
+mod soak;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,12 @@ pub(crate) struct Options {
     /// Measure xen.sys, xenbus.sys and xenfilt.sys of DIR beside our own
     #[arg(long, value_name = "DIR")]
     drivers: Option<PathBuf>,
+    /// Instead of measuring, run everything at once for so long, on 4 processors, and check that nothing is lost
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["short", "drivers", "compare", "update_baseline"])]
+    pub(super) soak: Option<u32>,
+    /// The guest's interface during the soak
+    #[arg(long, value_name = "PLACE", default_value = "async", value_parser = PLACES)]
+    place: String,
     /// Only count, and accept the figures as the baseline of the tests
     #[arg(long, conflicts_with_all = ["short", "drivers", "compare"])]
     pub(super) update_baseline: bool,
@@ -146,6 +153,15 @@ fn count(say: impl Fn(&str)) -> Result<Results> {
 /// As for [`measure`].
 pub(super) fn update_baseline() -> Result<()> {
     baseline::update(&count(progress(Instant::now()))?)
+}
+
+/// Runs everything at once for so many minutes.
+///
+/// # Errors
+///
+/// Something can't be built, the rig can't run, or anything was lost or invented.
+pub(super) fn soak(args: &Options, minutes: u32) -> Result<()> {
+    soak::run(&args.place, minutes)
 }
 
 /// Measures, prints the tables and writes the report.

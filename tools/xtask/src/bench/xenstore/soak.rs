@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `--soak MINUTES`: everything at once for a long time, on four processors and the rig's ordinary clock, with dom0's transfers beside.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rig::Job;
+use workload::{ACCOUNTS, TOTAL};
+
+use super::lines;
+use crate::build::{self, Flavor};
+use crate::run::progress;
+use crate::stress::{Config, Session};
+
+const VCPUS: u32 = 4;
+const ID: u32 = 1;
+/// Workers, of which a quarter transfers, and a quarter waits for watches.
+const TASKS: u32 = 16;
+/// Beyond the time asked for: boot, set-up, the last operations and the comparison.
+const MARGIN: Duration = Duration::from_secs(600);
+/// Between two lines of progress.
+const STEP: Duration = Duration::from_secs(60);
+/// Short requests in dom0, on a busy machine.
+const REQUEST: Duration = Duration::from_secs(120);
+
+/// Where the run and the accounts are, below the guest's home.
+const ROOT: &str = "data/stress/soak";
+const ACCOUNT_ROOT: &str = "data/stress/soak-accounts";
+
+/// Runs it for so many minutes at `place`.
+///
+/// # Errors
+///
+/// Something can't be built, the rig can't run, or anything was lost or invented.
+pub(super) fn run(place: &str, minutes: u32) -> Result<()> {
+    let say = progress(Instant::now());
+    build::images(Flavor::Free, &build::IMAGES)?;
+    let time = Duration::from_secs(u64::from(minutes) * 60);
+    let mut session = Session::start(&Config {
+        drivers: &Flavor::Free.dir(),
+        vcpus: VCPUS,
+        icount: false,
+        limit: time + MARGIN,
+        life: time + 2 * MARGIN,
+    })?;
+    session.rig.store_quota("transactions", TASKS)?;
+    let (home, domid) = (session.home(), session.domid());
+    let accounts = format!("{home}/{ACCOUNT_ROOT}");
+    let share = TOTAL / u64::from(ACCOUNTS);
+    let each = (0..ACCOUNTS).map(|account| format!(" {accounts}/a{account} {share}"));
+    let each: String = each.collect();
+    session.rig.dom0_ok(&format!(
+        "xenstore-write{each} && xenstore-chmod -r {accounts} n{domid}"
+    ))?;
+    let line = format!(
+        "profile=soak seconds={} tasks={TASKS} root={ROOT} accounts={ACCOUNT_ROOT}",
+        time.as_secs()
+    );
+    session.begin(place, ID, &line)?;
+    let mut transfers = transfers(&session, &accounts, time + MARGIN)?;
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::thread::sleep(STEP.min(end.saturating_duration_since(Instant::now())));
+        let log = session.rig.guest_log()?;
+        let bad = log
+            .iter()
+            .find(|line| line.starts_with("RESULT stress.wrong") || line.starts_with("VERIFIER"));
+        ensure!(bad.is_none(), "{}", bad.map_or("", String::as_str));
+        // Worker 3 writes to one node all the time.
+        let command = format!("xenpeer store read {home}/{ROOT}/t3");
+        let value = session.rig.dom0(&command, REQUEST)?.text;
+        let rounds = transfers
+            .lines()?
+            .iter()
+            .filter(|line| line.contains("stress.run ") && line.contains(" status=ok "))
+            .count();
+        let value: String = value.chars().take_while(|letter| *letter != ':').collect();
+        say(&format!(
+            "worker.key.version {}; dom0's rounds of transfers: {rounds}",
+            value.trim()
+        ));
+    }
+    let lines = session.finish(ID)?;
+    end_transfers(&session, &mut transfers)?;
+    for line in lines.iter().filter(|line| !line.contains(" keys=")) {
+        println!("{line}");
+    }
+    lines::run(&lines, ID)?;
+    let workload = format!("id={ID} domain={domid} {line} accounts={accounts}");
+    let said = session.check(&workload, &format!("{home}/{ROOT}"), &lines)?;
+    println!("{}", said.trim());
+    session.quit()?;
+    say(&format!("{minutes} minutes, nothing lost"));
+    Ok(())
+}
+
+/// dom0's transfers over the guest's accounts, with a pause after every few, until they are ended.
+fn transfers(session: &Session, accounts: &str, limit: Duration) -> Result<Job> {
+    let command = format!(
+        "while xenpeer stress run 'id=2 domain=0 profile=transactions tasks=1 count=5 root=/stress/soak accounts={accounts}'; do sleep 1; done; \
+         echo failed"
+    );
+    Ok(session.rig.spawn_dom0(&command, limit)?)
+}
+
+fn end_transfers(session: &Session, transfers: &mut Job) -> Result<()> {
+    let lines = transfers.lines()?;
+    let bad = lines
+        .iter()
+        .find(|line| line.contains("status=failed") || *line == "failed");
+    ensure!(bad.is_none(), "dom0's transfers: {bad:?}");
+    session
+        .rig
+        .kill_dom0(transfers)
+        .context("dom0's transfers")?;
+    Ok(())
+}
