@@ -141,22 +141,13 @@ impl Session {
         Ok(lines)
     }
 
-    /// Has dom0 compare what a workload has left below `root` with the model in `lines`; what it says. `workload` has the paths of
-    /// dom0.
+    /// Has dom0 compare what a workload has left; see [`check`].
     ///
     /// # Errors
     ///
     /// Something is missing, wrong, or too much.
     pub(crate) fn check(&mut self, workload: &str, root: &str, lines: &[String]) -> Result<String> {
-        let models = lines
-            .iter()
-            .filter(|line| line.starts_with("RESULT stress.model "));
-        let model: String = models.flat_map(|line| [line, "\n"]).collect();
-        self.rig.upload(&[("model", model.as_bytes())])?;
-        let command = format!(
-            "xenpeer stress check --root {root} --workload '{workload}' --model /job/model"
-        );
-        Ok(self.rig.dom0(&command, COMPARISON)?.ok(&command)?)
+        check(&mut self.rig, workload, root, &lines.join("\n"))
     }
 
     /// Ends the guest, which must stop its drivers without a complaint.
@@ -172,4 +163,17 @@ impl Session {
         ensure!(end.starts_with("KERNEL: done status=ok"), "{end}");
         Ok(())
     }
+}
+
+/// Has dom0 compare what a workload has left below `root` with the model in the run's `lines`; what it says. `workload` has the
+/// paths of dom0.
+///
+/// # Errors
+///
+/// Something is missing, wrong, or too much.
+pub(crate) fn check(rig: &mut Rig, workload: &str, root: &str, lines: &str) -> Result<String> {
+    rig.upload(&[("model", lines.as_bytes())])?;
+    let command =
+        format!("xenpeer stress check --root {root} --workload '{workload}' --model /job/model");
+    Ok(rig.dom0(&command, COMPARISON)?.ok(&command)?)
 }

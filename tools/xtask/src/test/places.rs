@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rig::{Cache, GuestConfig, Rig, RigConfig};
 
 use super::Suite;
+use crate::stress::check;
 
 /// Generous: the machine that emulates may be busy with something else.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -54,20 +55,12 @@ fn print(lines: &str) {
     }
 }
 
-/// Compares what the store holds below `root` with the model lines of a run; what the comparison said.
-pub(crate) fn check(rig: &mut Rig, root: &str, workload: &str, lines: &str) -> Result<String> {
-    rig.upload(&[("model", lines.as_bytes())])?;
-    let command =
-        format!("xenpeer stress check --root {root} --workload '{workload}' --model /job/model");
-    Ok(rig.dom0(&command, LIMIT)?.ok(workload)?)
-}
-
 fn dom0() -> Result<()> {
     let mut rig = start()?;
     for (number, workload) in SHORT.into_iter().enumerate() {
         let root = format!("/stress/{number}");
         let lines = run_in_dom0(&rig, &root, workload)?;
-        check(&mut rig, &root, workload, &lines)?;
+        check(&mut rig, workload, &root, &lines)?;
     }
     for test in rig.store_test(10)? {
         println!(
@@ -79,7 +72,7 @@ fn dom0() -> Result<()> {
     let load = rig.store_load(60)?;
     let lines = run_in_dom0(&rig, root, workload)?;
     rig.end_store_load(load)?;
-    check(&mut rig, root, workload, &lines)?;
+    check(&mut rig, workload, root, &lines)?;
     differences(&mut rig)
 }
 
@@ -87,11 +80,11 @@ fn dom0() -> Result<()> {
 fn differences(rig: &mut Rig) -> Result<()> {
     let (root, workload) = ("/stress/changed", "profile=latency count=1 mix=read:1");
     let lines = run_in_dom0(rig, root, workload)?;
-    check(rig, root, workload, &lines)?;
+    check(rig, workload, root, &lines)?;
     rig.dom0_ok(&format!(
         "xenstore-write {root}/t0/k0 other {root}/t0/more 1; xenstore-rm {root}/t0/k1; xenstore-chmod {root}/t0/k2 r0 b7"
     ))?;
-    let found = check(rig, root, workload, &lines)
+    let found = check(rig, workload, root, &lines)
         .err()
         .context("nothing was found in a tree that is not the model's")?
         .to_string();
@@ -129,7 +122,7 @@ fn linux() -> Result<()> {
     ensure!(last == "LINUX: done code=0", "{lines}");
     rig.wait_shutdown(LIMIT)?;
     let seen = format!("{workload} domain={domid} accounts={home}/shared");
-    let said = check(&mut rig, &format!("{home}/run"), &seen, &lines)?;
+    let said = check(&mut rig, &seen, &format!("{home}/run"), &lines)?;
     println!("    {}", said.trim());
     rig.destroy()?;
     Ok(())

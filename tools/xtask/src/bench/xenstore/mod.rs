@@ -2,12 +2,13 @@
 //! Suite `xenstore`: the workloads of `tools/xenstress` on our drivers in a guest on Xen in the rig, and in dom0 beside it.
 //!
 //! Each number of processors has one boot, in which all rounds of all workloads run one after the other: on the asynchronous interface, on the
-//! published vtable, and by dom0's client, with which the two are compared. The rig's clock counts instructions; see [`super::bus`].
+//! published vtable, and by dom0's client, with which the others are compared; with one processor also in a Linux guest. The rig's clock counts instructions; see [`super::bus`].
 
 mod baseline;
 mod figures;
 mod guest;
 mod lines;
+mod linux;
 mod plan;
 mod plots;
 mod report;
@@ -28,6 +29,8 @@ use plan::Planned;
 
 /// Where a workload runs in a guest.
 const PLACES: [&str; 2] = ["async", "vtable"];
+/// The place of a process in a Linux guest.
+const LINUX: &str = "linux";
 /// Passes of which the baseline has the cheapest.
 const PASSES: usize = 2;
 
@@ -99,6 +102,20 @@ impl<S: Fn(&str)> Bench<S> {
         let facts = guest.facts()?;
         guest.quit()?;
         Ok(facts)
+    }
+
+    /// Runs what a Linux guest of one processor can.
+    fn run_in_linux(&mut self) -> Result<()> {
+        (self.say)(&format!("1 vCPU, all {} rounds: {LINUX}", self.rounds));
+        for (index, run) in linux::run(&self.plan, self.rounds)? {
+            let key = Key {
+                vcpus: 1,
+                workload: self.plan[index].name.clone(),
+                place: LINUX.to_owned(),
+            };
+            self.measured.add(key, run);
+        }
+        Ok(())
     }
 
     /// One workload at each place.
@@ -178,6 +195,9 @@ pub(super) fn measure(args: &Options) -> Result<Results> {
     for &vcpus in &args.vcpus {
         for set in &sets {
             facts = bench.run(set, vcpus, set.folder.is_none())?;
+        }
+        if vcpus == 1 && !args.short {
+            bench.run_in_linux()?;
         }
     }
     let measured = &bench.measured;

@@ -60,8 +60,9 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
     )];
     let depths = if short { &[SHORT_DEPTH][..] } else { &DEPTHS };
     for &depth in depths {
-        // Two keys of each worker: with 256 of them more would be over xenstored's limit of nodes.
-        let operations = count(200).max(2 * depth);
+        // Two keys of each worker: with 256 of them more would be over xenstored's limit of nodes. Enough operations of each that the
+        // start of its task is small beside them.
+        let operations = count(1000).max(if short { 2 } else { 8 } * depth);
         let line =
             format!("profile=throughput tasks={depth} outstanding=1 keys=2 count={operations}");
         list.push(planned(format!("throughput-{depth}"), line));
