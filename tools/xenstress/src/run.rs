@@ -3,7 +3,9 @@
 
 use kexec::nt::wdm::DevicePtr;
 use kexec::nt::{Arc, SpinLock, Vec};
-use kexec::{DpcExecutor, JoinHandle, Passive, PassiveExecutor, Result, Timers, info, task};
+use kexec::{
+    DpcExecutor, Duration, JoinHandle, Passive, PassiveExecutor, Result, Timers, info, task,
+};
 use workload::Workload;
 use xenbus_interface::client::Store;
 use xenbus_interface::client::published::Wired;
@@ -13,6 +15,9 @@ use crate::place::{Guest, Probes, frequency};
 
 /// Where workloads come from: `PLACE WORKLOAD`, or `quit`.
 const KEY: &str = "data/stress/workload";
+
+/// Before a workload begins: whoever wrote the line is still busy with its end, on the same processors.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// What the thread uses.
 struct Shared {
@@ -84,6 +89,7 @@ async fn serve(shared: Arc<Shared>, timers: &Timers) -> Result {
         if text.is_empty() || core::mem::replace(&mut last, hash) == hash {
             continue;
         }
+        timers.sleep(SETTLE).await;
         match shared.run(text, frequency).await {
             Ok(Ok(_)) => {}
             Ok(Err(status)) => info!("RESULT stress.refused what={status}"),
