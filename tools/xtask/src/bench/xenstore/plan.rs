@@ -92,10 +92,11 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
     ));
     if !short {
         list.push(Planned {
+            // Few: beside that load each takes long.
             beside: Beside::XenTest,
             ..planned(
                 "mixed+xen-test",
-                format!("profile=mixed count={}", count(200)),
+                format!("profile=mixed count={}", count(64)),
             )
         });
     }
