@@ -9,10 +9,11 @@ use core::sync::atomic::AtomicU32;
 use kexec::nt::{Arc, Box, Tag};
 use kexec::sync::Notify;
 use kexec::{DpcExecutor, PassiveExecutor, Result, info};
+use xenbus_interface::client::published::Wired;
 use xenbus_interface::client::{Evtchn, Gnttab, Store};
 use xenchild::measure::{Cost, Counter, Meter, Probe};
 
-use crate::ffi::{Bell, Published};
+use crate::ffi::Bell;
 
 pub(crate) const TAG: Tag = Tag(*b"XBch");
 /// The domain itself, to Xen.
@@ -24,7 +25,7 @@ pub(crate) const KEY_TEXT: &CStr = c"data/bench/key";
 /// The interfaces and what they are measured with.
 pub(crate) struct Bench {
     pub(crate) store: Store,
-    pub(crate) published: Published,
+    pub(crate) published: Wired,
     pub(crate) evtchn: Evtchn,
     pub(crate) gnttab: Gnttab,
     pub(crate) bell: Bell,

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The image's entry point, and what is called through the published tables: a channel whose callback looks at the clock, and the
-//! blocking store.
+//! The image's entry point, and a channel whose callback looks at the clock, over the published table.
 #![expect(
     unsafe_code,
     reason = "DriverEntry is called by the I/O manager; calls through a C table"
 )]
 
-use core::ffi::{CStr, c_void};
+use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kexec::nt::wdm::DevicePtr;
 use kexec::{Passive, Result, Status};
 use xenbus_interface::evtchn::{Channel, EvtchnV9, TYPE_UNBOUND};
-use xenbus_interface::store::StoreV2;
 use xenbus_interface::{Interface, query};
 
 use crate::bench::SELF;
@@ -111,53 +109,6 @@ impl Drop for Bell {
         unsafe { (self.table.close)(this, self.channel.as_ptr()) };
         // SAFETY: the reference of the invariant, given back once.
         unsafe { (self.table.release)(this) };
-    }
-}
-
-/// The published, blocking store.
-///
-/// # Invariants
-/// The table came from the bus driver, and a reference is held.
-pub(crate) struct Published(StoreV2);
-
-// SAFETY: the table's methods may be called on any processor.
-unsafe impl Send for Published {}
-// SAFETY: as above; the table is never written.
-unsafe impl Sync for Published {}
-
-impl Published {
-    /// Takes a reference.
-    ///
-    /// # IRQL
-    /// PASSIVE_LEVEL.
-    pub(crate) fn open(below: DevicePtr, passive: Passive) -> Result<Self> {
-        let table = query::<StoreV2>(below, passive)?;
-        // SAFETY: the bus driver's method with a copy of its own table, as for every call below.
-        Status::check(unsafe { (table.acquire)(ptr::from_ref(&table.interface).cast_mut()) })?;
-        Ok(Self(table))
-    }
-
-    /// `StoreRead` and `StoreFree`.
-    ///
-    /// # IRQL
-    /// PASSIVE_LEVEL.
-    pub(crate) fn read(&self, path: &CStr) -> Result {
-        let (this, node) = (ptr::from_ref(&self.0.interface).cast_mut(), path.as_ptr());
-        let mut value = ptr::null_mut();
-        let (transaction, prefix) = (ptr::null_mut(), ptr::null());
-        // SAFETY: by the invariant; no transaction, a terminated path, and a local for the result.
-        let status = unsafe { (self.0.read)(this, transaction, prefix, node, &raw mut value) };
-        Status::check(status)?;
-        // SAFETY: by the invariant; the buffer is given back once.
-        unsafe { (self.0.free)(this, value) };
-        Ok(())
-    }
-}
-
-impl Drop for Published {
-    fn drop(&mut self) {
-        // SAFETY: the reference of the invariant, given back once.
-        unsafe { (self.0.release)(ptr::from_ref(&self.0.interface).cast_mut()) };
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn published(bench: &Arc<Bench>) -> Result {
         let mut meter = Meter::new(own.probe);
         for _ in 0..own.passes() {
             meter.begin();
-            own.published.read(KEY_TEXT)?;
+            own.published.store().read(None, KEY_TEXT)?;
             meter.end();
         }
         Ok::<_, Status>(meter)

@@ -8,11 +8,12 @@ use kexec::nt::wdm::DevicePtr;
 use kexec::nt::{Arc, Key};
 use kexec::sync::Notify;
 use kexec::{DpcExecutor, JoinHandle, Passive, PassiveExecutor, Result, info, task, wstr};
+use xenbus_interface::client::published::Wired;
 use xenbus_interface::client::{Evtchn, Gnttab, Store};
 use xenchild::measure::Probe;
 
 use crate::bench::{Bench, TAG};
-use crate::ffi::{Bell, Published};
+use crate::ffi::Bell;
 use crate::{events, flat, grants, reads};
 
 /// How many there are beside what is measured.
@@ -42,7 +43,7 @@ fn open(
 ) -> Result<Arc<Bench>> {
     let bench = Bench {
         store: Store::open(TAG, below, passive)?,
-        published: Published::open(below, passive)?,
+        published: Wired::open(TAG, below, passive)?,
         evtchn: Evtchn::open(TAG, below, passive)?,
         gnttab: Gnttab::open(below, passive)?,
         bell: Bell::open(below, passive)?,
