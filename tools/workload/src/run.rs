@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether a worker that did `done` operations has done its part.
-    fn is_over(&self, place: &impl Place, done: u32) -> bool {
+    pub(crate) fn is_over(&self, place: &impl Place, done: u32) -> bool {
         let workload = self.workload;
         if done >= workload.count.div_ceil(workload.workers())
             || self.has_failed()
@@ -263,25 +263,14 @@ pub async fn setup<C: Client, P: Place>(run: Run<'_>, place: &P, client: &C, wor
 pub async fn work<C: Client, P: Place>(run: Run<'_>, place: &P, client: &C, worker: u32) {
     let mut random = Random::new(run.workload.seed, worker);
     match run.workload.role(worker) {
-        Role::Keys => {
+        role @ (Role::Keys | Role::Accounts) => {
             let mut done = 0;
             while !run.is_over(place, done) {
-                if keys::step(run, place, client, worker, &mut random)
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-                done += 1;
-            }
-        }
-        Role::Accounts => {
-            let mut done = 0;
-            while !run.is_over(place, done) {
-                if accounts::step(run, place, client, &mut random)
-                    .await
-                    .is_err()
-                {
+                let step = match role {
+                    Role::Keys => keys::step(run, place, client, worker, &mut random).await,
+                    _ => accounts::step(run, place, client, &mut random).await,
+                };
+                if step.is_err() {
                     return;
                 }
                 done += 1;
@@ -296,9 +285,4 @@ pub async fn work<C: Client, P: Place>(run: Run<'_>, place: &P, client: &C, work
             let _ = hostile::work(run, place, client, worker).await;
         }
     }
-}
-
-/// For the roles that hold something over all their steps.
-pub(crate) fn over(run: &Run<'_>, place: &impl Place, done: u32) -> bool {
-    run.is_over(place, done)
 }

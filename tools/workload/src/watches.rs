@@ -3,7 +3,7 @@
 
 use crate::client::{Client, Error, Place, Watch};
 use crate::model::Key;
-use crate::run::{Failed, Kind, Run, Watchman, over};
+use crate::run::{Failed, Kind, Run, Watchman};
 use crate::value::expected;
 
 /// Milliseconds within which a watch must fire.
@@ -88,7 +88,7 @@ pub(crate) async fn work<C: Client, P: Place>(
         }
     }
     let mut done = 0;
-    while !over(&run, place, done) {
+    while !run.is_over(place, done) {
         if done % CHURN == CHURN - 1 {
             let oldest = watches.remove(0);
             drop(oldest);

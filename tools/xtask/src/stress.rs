@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rig::{Cache, GuestConfig, Payload, Rig, RigConfig, pack};
+use workload::{ACCOUNTS, TOTAL};
 
-use crate::build::{self, Flavor};
+use crate::build::{self, Flavor, check::set};
 use crate::{package, util};
 
 /// How the machine and the guest are made.
@@ -34,9 +35,6 @@ pub(crate) struct Session {
 /// How long dom0 may compare.
 const COMPARISON: Duration = Duration::from_secs(300);
 
-/// Drivers of a set that the guest loads; all of ours, or another package's.
-const DRIVERS: [&str; 3] = ["xen.sys", "xenbus.sys", "xenfilt.sys"];
-
 impl Session {
     /// Boots the guest; `xenstress.sys` and the test kernel are built.
     ///
@@ -54,7 +52,7 @@ impl Session {
         let mut payload = Payload::new()
             .boot(&boot)
             .registry(&package::rig_registry()?);
-        for file in DRIVERS {
+        for file in set::SET {
             payload = payload.driver(file, util::read(&config.drivers.join(file))?);
         }
         let child = util::read(&Flavor::Free.dir().join("xenstress.sys"))?;
@@ -148,6 +146,21 @@ impl Session {
     /// Something is missing, wrong, or too much.
     pub(crate) fn check(&mut self, workload: &str, root: &str, lines: &[String]) -> Result<String> {
         check(&mut self.rig, workload, root, &lines.join("\n"))
+    }
+
+    /// Makes the accounts at `accounts`, whole and `owner`'s: two clients that both found none would make them at once.
+    ///
+    /// # Errors
+    ///
+    /// dom0 does not answer.
+    pub(crate) fn make_accounts(&self, accounts: &str, owner: u32) -> Result<()> {
+        let share = TOTAL / u64::from(ACCOUNTS);
+        let each = (0..ACCOUNTS).map(|account| format!(" {accounts}/a{account} {share}"));
+        let each: String = each.collect();
+        self.rig.dom0_ok(&format!(
+            "xenstore-write{each} && xenstore-chmod -r {accounts} n{owner}"
+        ))?;
+        Ok(())
     }
 
     /// Ends the guest, which must stop its drivers without a complaint.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rig::{Job, StoreLoad, StoreTest};
-use workload::{ACCOUNTS, TOTAL};
 
 use super::lines::{self, Run};
 use super::plan::{Beside, Planned};
@@ -181,13 +180,7 @@ impl Guest {
             Beside::Nothing => Ok(None),
             Beside::Transfers => {
                 let id = self.number();
-                // A client makes them when there are none; here two would at once.
-                let share = TOTAL / u64::from(ACCOUNTS);
-                let each = (0..ACCOUNTS).map(|account| format!(" {accounts}/a{account} {share}"));
-                let each: String = each.collect();
-                self.session.rig.dom0_ok(&format!(
-                    "xenstore-write{each} && xenstore-chmod -r {accounts} n{owner}"
-                ))?;
+                self.session.make_accounts(accounts, owner)?;
                 let command = format!(
                     "xenpeer stress run 'id={id} domain=0 profile=transactions tasks=1 count={TRANSFERS} root=/stress/r{id} accounts={accounts}'"
                 );

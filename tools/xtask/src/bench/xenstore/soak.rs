@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rig::Job;
-use workload::{ACCOUNTS, TOTAL};
 
 use super::lines;
 use crate::build::{self, Flavor};
@@ -46,12 +45,7 @@ pub(super) fn run(place: &str, minutes: u32) -> Result<()> {
     session.rig.store_quota("transactions", TASKS)?;
     let (home, domid) = (session.home(), session.domid());
     let accounts = format!("{home}/{ACCOUNT_ROOT}");
-    let share = TOTAL / u64::from(ACCOUNTS);
-    let each = (0..ACCOUNTS).map(|account| format!(" {accounts}/a{account} {share}"));
-    let each: String = each.collect();
-    session.rig.dom0_ok(&format!(
-        "xenstore-write{each} && xenstore-chmod -r {accounts} n{domid}"
-    ))?;
+    session.make_accounts(&accounts, domid)?;
     let line = format!(
         "profile=soak seconds={} tasks={TASKS} root={ROOT} accounts={ACCOUNT_ROOT}",
         time.as_secs()
