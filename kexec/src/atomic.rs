@@ -91,13 +91,13 @@ mod counted {
     counted!(AtomicPtr<T>, *mut T, swap);
 }
 
-#[cfg(not(loom))]
-pub(crate) use AtomicWaker as WakerSlot;
-#[cfg(not(any(loom, shuttle)))]
-pub(crate) use atomic_waker::AtomicWaker;
 /// The waker of a primitive that is made in constants: no step of loom's.
-#[cfg(loom)]
-pub(crate) use atomic_waker::AtomicWaker as WakerSlot;
+#[cfg(not(shuttle))]
+pub(crate) use crate::sync::WakerSlot;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use crate::sync::WakerSlot as AtomicWaker;
+#[cfg(shuttle)]
+pub(crate) use AtomicWaker as WakerSlot;
 #[cfg(any(loom, shuttle))]
 pub(crate) use modelled::{AtomicWaker, LockWord};
 

@@ -8,6 +8,13 @@ mod cost_tests;
 mod dpc;
 #[cfg(all(test, shuttle))]
 mod explore;
+#[cfg(all(
+    test,
+    not(any(loom, shuttle)),
+    target_os = "linux",
+    target_arch = "x86_64"
+))]
+mod interrupted_tests;
 mod live;
 #[cfg(all(test, loom))]
 mod loom_models;

@@ -13,6 +13,8 @@
 //!
 //! [`SetOnce`] is for readers that never wait: a value put there once and then found by one load, at any IRQL.
 //!
+//! [`WakerSlot`] is what all of them are made of that have one waiter.
+//!
 //! [`OneCall`] is for a callback that may be taken back until it is made.
 //!
 //! Nothing here allocates after construction: a waiter is a node inside its future. Dropping a future at any await point leaves
@@ -32,6 +34,7 @@ mod set_once;
 #[cfg(test)]
 pub(crate) mod testing;
 mod waiters;
+mod waker_slot;
 mod watch;
 
 pub use bits::BitEvents;
@@ -44,4 +47,5 @@ pub use notify::Notify;
 pub use one_call::OneCall;
 pub use semaphore::{Permit, Semaphore};
 pub use set_once::SetOnce;
+pub use waker_slot::WakerSlot;
 pub use watch::WatchValue;

@@ -11,10 +11,9 @@
 //!  Free ---------> Open -----------> Closed ---------------------------> Free
 //! ```
 
-use atomic_waker::AtomicWaker;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kexec::nt::{SpinLock, Vec};
-use kexec::sync::SetOnce;
+use kexec::sync::{SetOnce, WakerSlot};
 use kexec::{Result, Status};
 
 use super::abi::TAG;
@@ -61,7 +60,7 @@ pub struct Slot {
     /// Its argument.
     pub context: AtomicUsize,
     /// The future that waits.
-    pub waker: AtomicWaker,
+    pub waker: WakerSlot,
 }
 
 impl Slot {
@@ -78,7 +77,7 @@ impl Slot {
             next: AtomicU32::new(next),
             routine: AtomicUsize::new(0),
             context: AtomicUsize::new(0),
-            waker: AtomicWaker::new(),
+            waker: WakerSlot::new(),
         }
     }
 

@@ -20,9 +20,8 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use atomic_waker::AtomicWaker;
 use kexec::nt::{Arc, Box, Link, SpinLock, Tag};
-use kexec::sync::OneCall;
+use kexec::sync::{OneCall, WakerSlot};
 use kexec::{Instant, Result, Status};
 
 use super::bytes::{Bytes, INLINE};
@@ -108,7 +107,7 @@ impl Linked for Request {
 /// One request; see the module.
 pub struct Request {
     pub(super) state: SpinLock<State>,
-    waker: AtomicWaker,
+    waker: WakerSlot,
     /// The link in the queue.
     queued: Link<Request>,
     /// The link in the delivery: a started transaction whose caller is still to be told may be queued again, to end it.
@@ -161,7 +160,7 @@ impl Request {
                     body,
                     listing: None,
                 }),
-                waker: AtomicWaker::new(),
+                waker: WakerSlot::new(),
                 queued: Link::new(),
                 told_next: Link::new(),
                 lane: AtomicU8::new(0),
@@ -248,7 +247,7 @@ impl Request {
     }
 
     /// The slot of the future that waits for this request.
-    pub fn waker(&self) -> &AtomicWaker {
+    pub fn waker(&self) -> &WakerSlot {
         &self.waker
     }
 

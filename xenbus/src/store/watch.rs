@@ -5,9 +5,9 @@
 //! slot and its generation, so an event for a watch that is gone finds nothing. Registering and
 //! removing happens under the table's lock, telling the owner outside it. `<= DISPATCH_LEVEL`.
 
-use atomic_waker::AtomicWaker;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kexec::nt::{Arc, Link, SpinLock, Vec};
+use kexec::sync::WakerSlot;
 use kexec::{Result, Status};
 
 use super::chain::Linked;
@@ -45,7 +45,7 @@ pub struct Node {
     /// Told by a callback: known without `target`, which is locked for the time of the call, and the
     /// call may run the store task on the same processor.
     calls: bool,
-    waker: AtomicWaker,
+    waker: WakerSlot,
     /// Held while the owner is told, so that removal waits for a call in progress.
     target: SpinLock<Target>,
     /// Why the daemon refused the watch, if it did.
@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// The slot of the future that waits.
-    pub fn waker(&self) -> &AtomicWaker {
+    pub fn waker(&self) -> &WakerSlot {
         &self.waker
     }
 
@@ -211,7 +211,7 @@ impl Watches {
                 fires: AtomicU32::new(0),
                 queued: AtomicBool::new(false),
                 calls: matches!(target, Target::Call(_)),
-                waker: AtomicWaker::new(),
+                waker: WakerSlot::new(),
                 target: SpinLock::new(target),
                 refused: SpinLock::new(None),
                 request: SpinLock::new(None),

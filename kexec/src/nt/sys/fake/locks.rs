@@ -48,6 +48,16 @@ pub fn KeLowerIrql(level: KIRQL) {
     }
 }
 
+/// Runs `f` as an interrupt at `level` that comes at this instruction, whatever the thread is doing. What it queues stays queued.
+pub fn interrupt<T>(level: KIRQL, f: impl FnOnce() -> T) -> T {
+    at_most("an interrupt", level);
+    let old = irql();
+    set_irql(level);
+    let value = f();
+    set_irql(old);
+    value
+}
+
 /// Whether interrupts were on.
 pub fn disable_interrupts() -> bool {
     !INTERRUPTS_OFF.with(|off| off.replace(true))

@@ -38,6 +38,7 @@ mod registry;
 mod thread;
 mod wait;
 
+pub use locks::interrupt;
 pub use registry::Value;
 
 /// A wait that nothing ends is a failed test.
