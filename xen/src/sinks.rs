@@ -2,7 +2,9 @@
 //! The log's sinks, called dispositions: who gets which levels.
 //!
 //! Eight places. A sink is a routine of whoever added it, with an argument of its own. It is called with
-//! whole lines at the IRQL of whoever logs, up to HIGH_LEVEL, must not block, and must not remove itself.
+//! whole lines at the IRQL of whoever logs, from DISPATCH_LEVEL up to HIGH_LEVEL, must not block, and must
+//! not remove itself. Below DISPATCH_LEVEL the log raises to it: a thread that is stopped inside a routine
+//! would keep waiting whoever removes the sink, for ever if that is a DPC on the thread's processor.
 //! The owner of a place is who added it; [`Sinks::remove`] returns only when no processor is inside the
 //! routine any more, so that its argument may be freed.
 //!
@@ -13,6 +15,7 @@
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
+use kexec::irql::{self, Raised};
 use kexec::{Result, Status};
 
 /// Places for sinks.
@@ -87,8 +90,9 @@ impl Sinks {
         place.taken.store(false, Ordering::Release);
     }
 
-    /// Calls `call(routine, argument)` for every sink of this level.
+    /// Calls `call(routine, argument)` for every sink of this level, at DISPATCH_LEVEL or above.
     pub fn each(&self, level: u32, mut call: impl FnMut(*mut (), *mut ())) {
+        let _raised = (irql::current() < irql::DISPATCH_LEVEL).then(Raised::to_dispatch);
         for place in &self.places {
             if place.mask.load(Ordering::Relaxed) & level == 0 {
                 continue;
@@ -168,6 +172,20 @@ mod tests {
             sinks.remove(id);
         }
         assert_eq!(called(&sinks, u32::MAX), []);
+    }
+
+    #[test]
+    fn a_sink_is_called_where_no_dpc_comes_in_between() {
+        let sinks = Sinks::new();
+        add(&sinks, 1, 10).expect("room");
+        let mut level = None;
+        sinks.each(1, |_, _| level = Some(irql::current()));
+        assert_eq!(level, Some(irql::DISPATCH_LEVEL));
+        let high = Raised::to_high();
+        sinks.each(1, |_, _| level = Some(irql::current()));
+        assert_eq!(level, Some(irql::HIGH_LEVEL));
+        drop(high);
+        assert_eq!(irql::current(), irql::PASSIVE_LEVEL);
     }
 
     #[test]
