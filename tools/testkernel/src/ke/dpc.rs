@@ -2,6 +2,7 @@
 //! Deferred procedure calls: one queue per CPU, drained by the dispatch interrupt at DISPATCH_LEVEL.
 //!
 //! A DPC that is queued while its CPU drains the queue causes no interrupt, as on NT: the drain looks again, under the lock.
+//! Threads stand still meanwhile; a drain that does not end is found by the clock ([`watch`]).
 //!
 //! A queued KDPC is marked at 0x38 and listed here; the mark goes before the routine runs, so it may queue itself
 //! again. All queues share one interrupt-safe lock: insertion works at every IRQL, on any CPU.
@@ -13,9 +14,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::arch::{self, MAX_CPUS};
 use crate::export::{ANY, IrqlRule, P};
 use crate::ke::event::Event;
+use crate::ke::fault::Place;
 use crate::ke::sched;
 use crate::ke::testing;
 use crate::ke::wait::Timeout;
+use crate::ldr;
 use crate::mem::Ptr;
 use crate::status::{self, NtStatus};
 use crate::sync::Lock;
@@ -36,13 +39,23 @@ struct Queue {
     items: VecDeque<Item>,
     /// [`drain`] will look at the items again, so whoever adds one need not interrupt the CPU.
     draining: bool,
+    /// Drains that have ended.
+    drains: u64,
+    /// The number of drains when the clock looked last, and how often it has found the same.
+    watched: (u64, u64),
 }
+
+/// How long a drain may last, in seconds of clock interrupts: what NT allows one DPC (it allows 120 s for several). As there, time in
+/// which the CPU was not running does not count.
+const WATCHDOG: u64 = 20;
 
 static QUEUES: Lock<[Queue; MAX_CPUS]> = Lock::new(
     [const {
         Queue {
             items: VecDeque::new(),
             draining: false,
+            drains: 0,
+            watched: (0, 0),
         }
     }; MAX_CPUS],
 );
@@ -75,7 +88,9 @@ fn insert(dpc: Ptr, a: usize, b: usize, fallback: usize) -> bool {
     dpc.set(0x28, a);
     dpc.set(0x30, b);
     dpc.set(0x38, target + 1);
-    let Queue { items, draining } = &mut queues[target];
+    let Queue {
+        items, draining, ..
+    } = &mut queues[target];
     if dpc.get::<u8>(1) == 2 {
         items.push_front(Item::Driver(dpc));
     } else {
@@ -108,6 +123,7 @@ pub(crate) fn drain() {
             let queue = &mut QUEUES.lock()[this.number];
             let item = queue.items.pop_front();
             queue.draining = item.is_some();
+            queue.drains += u64::from(item.is_none());
             item
         };
         match item {
@@ -131,6 +147,47 @@ pub(crate) fn drain() {
             }
         }
     }
+}
+
+/// The clock's part, on each CPU: ends the run when this one has drained its queue for too long, as NT's DPC watchdog does.
+pub(crate) fn watch() {
+    let mut queues = QUEUES.lock();
+    let Queue {
+        draining,
+        drains,
+        watched,
+        items,
+    } = &mut queues[arch::cpu_number()];
+    if !*draining || watched.0 != *drains {
+        *watched = (*drains, 0);
+        return;
+    }
+    watched.1 += 1;
+    if watched.1 * arch::tick() < WATCHDOG * 10_000_000 {
+        return;
+    }
+    let running = Ptr(RUNNING[arch::cpu_number()].load(Ordering::Acquire));
+    let queued = items.iter().find_map(|item| match item {
+        Item::Driver(dpc) => Some(*dpc),
+        Item::Kernel(_) => None,
+    });
+    let dpc = (!running.is_null()).then_some(running).or(queued);
+    drop(queues);
+    let routine = dpc.map_or(Ptr::NULL, |dpc| dpc.ptr(0x18));
+    let driver =
+        ldr::find(routine).map_or_else(|| "?".into(), |(image, _)| ldr::service_of(&image));
+    let who = verifier::Caller {
+        driver,
+        export: "DPC routine",
+    };
+    verifier::fail_as(
+        &who,
+        "dpc_watchdog",
+        format_args!(
+            "DPCs have run for {WATCHDOG} s without a pause; now {}",
+            Place(routine.0 as u64)
+        ),
+    );
 }
 
 /// A queued DPC in the range, for the check of freed memory.

@@ -119,6 +119,7 @@ pub(crate) const WRONG: &[(&str, &str, &str)] = &[
     ("device_reference_left", "device_reference_leak", "unload"),
     ("device_twice", "device_deleted_twice", "IoDeleteDevice"),
     ("dpc_again", "dpc_reinit", "KeInitializeDpc"),
+    ("dpc_for_ever", "dpc_watchdog", "DPC routine"),
     ("dpc_freed", "freed_dpc", "ExFreePoolWithTag"),
     ("dpc_not_one", "not_a_dpc", "KeInsertQueueDpc"),
     ("driver_not_one", "bad_driver", "IoCreateDevice"),

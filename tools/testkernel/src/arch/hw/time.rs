@@ -136,5 +136,6 @@ pub(super) fn clock_interrupt(rip: u64, irql: u8) {
     let now = publish();
     ke::timer::clock(now);
     ke::sched::clock();
+    ke::dpc::watch();
     ke::watchdog::clock(now, rip, irql);
 }
