@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::error::{Error, Kind, Result};
 
 /// How much longer than dom0's own time-out the host waits: the line and an emulated machine are slow.
-const SLACK: Duration = Duration::from_secs(10);
+const SLACK: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Deserialize)]
 struct Message {
