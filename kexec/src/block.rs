@@ -14,7 +14,7 @@ use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use crate::irql::{self, Raised};
 use crate::nt::time::Frozen;
 use crate::nt::{Box, EventKind, RawEvent, RawTimerDpc, Tag, sys};
-use crate::{Apc, DpcExecutor, Duration, Instant, Result, Status};
+use crate::{Apc, DpcExecutor, DriveError, Duration, Instant, Result, Status};
 
 const TAG: Tag = Tag(*b"KxBl");
 
@@ -151,10 +151,12 @@ enum Hold {
 /// DPCs that are queued meanwhile run after the caller has lowered. The number of rounds is bounded as well, should the counter
 /// stand still.
 ///
+/// While another processor runs `executor`, that one drives it: the hypervisor may let it stand still for long in the middle.
+///
 /// # Errors
-/// `IO_TIMEOUT` when time is up, `POSSIBLE_DEADLOCK` from inside a poll of `executor`, `DEVICE_BUSY` when another processor does
-/// not let go of it, `INVALID_DEVICE_STATE` between DISPATCH_LEVEL and HIGH_LEVEL, where it may have been interrupted. The future is
-/// dropped in every case.
+/// `IO_TIMEOUT` when time is up, `POSSIBLE_DEADLOCK` from inside a poll of `executor`, `DEVICE_BUSY` at HIGH_LEVEL when another
+/// processor stopped inside it, `INVALID_DEVICE_STATE` between DISPATCH_LEVEL and HIGH_LEVEL, where it may have been interrupted.
+/// The future is dropped in every case.
 ///
 /// # IRQL
 /// <= DISPATCH_LEVEL, or HIGH_LEVEL on the only processor that runs.
@@ -180,9 +182,11 @@ pub fn poll_on<F: Future>(executor: &DpcExecutor, limit: Duration, future: F) ->
         if Instant::now() >= deadline || rounds == 0 {
             return Err(Status::IO_TIMEOUT);
         }
-        let driven = executor.drive(256)?;
-        if driven.polls == 0 {
-            sys::cpu_relax();
+        match executor.drive(256) {
+            Ok(driven) if driven.polls != 0 => {}
+            Ok(_) => sys::cpu_relax(),
+            Err(DriveError::Busy) if matches!(hold, Hold::Raised(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

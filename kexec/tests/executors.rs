@@ -11,8 +11,8 @@ use kexec::nt::sys::fake;
 use kexec::nt::{Arc, SpinLock, Tag};
 use kexec::sync::{Channel, Event, Notify, Reset, WatchValue, oneshot};
 use kexec::{
-    Aborted, DpcExecutor, DriveError, Duration, Elapsed, Instant, Passive, PassiveExecutor, Status,
-    block_on, irql, poll_on, task,
+    Aborted, DpcExecutor, Duration, Elapsed, Instant, Passive, PassiveExecutor, Status, block_on,
+    irql, task,
 };
 
 const TAG: Tag = Tag(*b"Test");
@@ -243,55 +243,6 @@ fn block_on_is_woken_from_high_level_and_its_last_waker_may_go_there() {
     let old = fake_raise(15);
     drop(last);
     fake_lower(old);
-}
-
-#[test]
-fn poll_on_drives_tasks_and_timers_inline_at_dispatch_level() {
-    stopped(|session, executor| {
-        let event = Arc::try_new(TAG, Event::new(Reset::Auto, false)).expect("memory");
-        let shared = event.clone();
-        let old = fake_raise(2);
-        executor
-            .spawn(task!("set"), async move { shared.set() })
-            .expect("spawn")
-            .detach();
-        let waited = poll_on(executor, Duration::from_secs(1), event.wait());
-        assert_eq!(waited, Ok(()));
-        let clock = session.kernel();
-        let ticker = std::thread::spawn(move || {
-            clock.adopt(2);
-            for _ in 0..200 {
-                std::thread::sleep(std::time::Duration::from_micros(100));
-                clock.tick(Duration::from_millis(1));
-            }
-        });
-        let slept = poll_on(
-            executor,
-            Duration::from_secs(1),
-            executor.sleep(Duration::from_millis(20)),
-        );
-        assert_eq!(slept, Ok(()));
-        let limited = poll_on(executor, Duration::from_millis(10), pending::<()>());
-        assert_eq!(limited, Err(Status::IO_TIMEOUT));
-        ticker.join().expect("ticker");
-        fake_lower(old);
-    });
-}
-
-#[test]
-fn an_inline_drive_inside_a_poll_is_refused() {
-    stopped(|_, executor| {
-        let shared = executor.clone();
-        let handle = executor.spawn(task!("inner"), async move {
-            let polled = poll_on(&shared, Duration::from_secs(1), pending::<()>());
-            (shared.drive(1).map(|_| ()), polled)
-        });
-        let result = block_on(Passive::assert(), handle.expect("spawn")).expect("memory");
-        assert_eq!(
-            result,
-            Ok((Err(DriveError::Reentrant), Err(Status::POSSIBLE_DEADLOCK)))
-        );
-    });
 }
 
 #[test]
