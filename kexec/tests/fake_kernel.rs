@@ -12,7 +12,7 @@ use kexec::nt::sys::{self, fake};
 use kexec::nt::{
     Box, CpuChanges, Dpc, Event, EventKind, Key, Mutex, QueuedSpinLock, SpinLock, Tag, Timer, wstr,
 };
-use kexec::{Duration, Passive};
+use kexec::{Duration, Instant, Passive};
 
 const TAG: Tag = Tag(*b"Test");
 const RAW: u32 = u32::from_le_bytes(*b"Test");
@@ -193,4 +193,39 @@ fn timers_fire_when_the_clock_says_so() {
     session.advance(Duration::from_millis(6));
     assert_eq!(RUNS.load(Ordering::SeqCst), 4);
     assert!(timer.cancel());
+}
+
+#[test]
+fn the_clock_does_not_jump_while_a_processor_that_polls_has_something_to_do() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let session = fake::boot();
+    session.auto_clock();
+    let event = Event::try_new(TAG, EventKind::Synchronization).expect("memory");
+    let (passive, kernel) = (Passive::assert(), session.kernel());
+    let begin = Instant::now();
+    let poller = kernel.poller();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            kernel.adopt(1);
+            // It stands still for longer than a wait is idle.
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            event.set();
+        });
+        let limit = Some(Duration::from_millis(1));
+        assert!(event.wait(passive, limit).is_ok(), "time was up");
+    });
+    assert_eq!(Instant::now(), begin);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                poller.idle();
+                std::thread::yield_now();
+            }
+        });
+        let waited = event.wait(passive, Some(Duration::from_secs(1)));
+        over.store(true, Ordering::SeqCst);
+        assert!(waited.is_err(), "nobody sets it");
+    });
+    assert_eq!(Instant::now(), begin + Duration::from_secs(1));
 }

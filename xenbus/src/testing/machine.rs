@@ -68,6 +68,8 @@ impl TestMachine {
         let (xen, daemon, page) = (self.xen.clone(), self.daemon.clone(), self.page.clone());
         let (stop, events) = (self.stop.clone(), service.clone());
         stop.store(false, Ordering::SeqCst);
+        // Before the thread runs: the clock must not run ahead of it.
+        let poller = self.session.kernel().poller();
         self.thread = Some(fake::spawn(1, move || {
             while !stop.load(Ordering::SeqCst) {
                 let asked = !core::mem::take(&mut xen.state().sent).is_empty();
@@ -83,7 +85,11 @@ impl TestMachine {
                     let port = xen.state().params[&2];
                     xen.raise(u32::try_from(port).expect("a port"));
                 }
+                let quiet = xen.is_quiet();
                 xen.run(&events);
+                if !asked && quiet {
+                    poller.idle();
+                }
                 if !moved {
                     std::thread::yield_now();
                 }

@@ -7,7 +7,8 @@
 //! - [`boot`] gives the calling thread a fresh kernel; dropping the [`Session`] fails the test when pool is left, when a freed
 //!   block was written to, or when a DPC or timer is still queued. Threads made through [`spawn`] share it.
 //! - The clock stands still until [`Session::advance`]; with [`Session::auto_clock`] it jumps to the next deadline whenever a
-//!   thread has waited 10 ms of real time for nothing.
+//!   thread has waited 10 ms of real time for nothing and the machine is idle: no DPC is queued or runs, and a processor that
+//!   polls ([`Kernel::poller`]) has found nothing to do since. How long a host thread stands still is no time of the machine.
 //! - A broken rule panics with the name of the call.
 #![expect(
     unsafe_code,
@@ -33,12 +34,14 @@ mod dpc;
 mod io;
 mod locks;
 mod mm;
+mod poller;
 mod pool;
 mod registry;
 mod thread;
 mod wait;
 
 pub use locks::interrupt;
+pub use poller::Poller;
 pub use registry::Value;
 
 /// A wait that nothing ends is a failed test.
@@ -105,6 +108,8 @@ pub(super) struct State {
     pub(super) irps: HashMap<usize, Locations>,
     pub(super) relations_invalidated: u32,
     pub(super) cpu_callbacks: HashMap<usize, (PROCESSOR_CALLBACK_FUNCTION, usize)>,
+    /// Rounds in which the processor that polls found nothing to do.
+    pub(super) idle_rounds: Option<Arc<AtomicU64>>,
     pub(super) stopping: bool,
 }
 
@@ -364,7 +369,7 @@ impl Session {
         self.kernel.advance_to(target);
     }
 
-    /// Lets the clock jump to the next deadline when a wait has lasted 10 ms of real time.
+    /// Lets the clock jump to the next deadline when a wait has lasted 10 ms of real time on an idle machine; see the module.
     pub fn auto_clock(&self) {
         self.kernel.auto.store(1, Ordering::SeqCst);
     }

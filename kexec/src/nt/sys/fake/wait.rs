@@ -80,7 +80,9 @@ pub unsafe fn KeWaitForSingleObject(
     });
     let thread = kernel.lock().threads.get(&(object as usize)).cloned();
     let mut waited = Real::ZERO;
+    let mut timed_out = false;
     let mut state = kernel.lock();
+    let mut mark = state.idle_mark();
     loop {
         let taken = match &thread {
             Some(thread) => *thread
@@ -105,26 +107,30 @@ pub unsafe fn KeWaitForSingleObject(
         if deadline.is_some_and(|at| timeout == Some(0) || kernel.now() >= at) {
             return crate::status::STATUS_TIMEOUT;
         }
+        if timed_out && kernel.auto_clock() && state.is_idle(mark) {
+            timed_out = false;
+            drop(state);
+            let next = kernel.next_due().into_iter().chain(deadline).min();
+            if let Some(at) = next {
+                kernel.advance_to(at);
+            }
+            state = kernel.lock();
+            mark = state.idle_mark();
+            continue;
+        }
         let step = Real::from_millis(10);
         let (back, result) = kernel
             .changed
             .wait_timeout(state, step)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         state = back;
-        if result.timed_out() {
+        timed_out = result.timed_out();
+        if timed_out {
             waited += step;
             assert!(
                 waited < STUCK,
                 "KeWaitForSingleObject: nothing ends this wait"
             );
-            if kernel.auto_clock() {
-                drop(state);
-                let next = kernel.next_due().into_iter().chain(deadline).min();
-                if let Some(at) = next {
-                    kernel.advance_to(at);
-                }
-                state = kernel.lock();
-            }
         }
     }
 }
