@@ -26,8 +26,9 @@ use kexec::{Duration, Instant, Result, Status};
 const CAPTURE_LIMIT: Duration = Duration::from_secs(10);
 /// Looks at the others between raising and going back.
 const MASK_LOOKS: u32 = 1000;
-/// Times that the owner raises. No clock ticks meanwhile.
-const MASK_TRIES: u32 = 10_000;
+/// How long the owner goes on raising. A time, not a count: the hypervisor lets a processor stand still for as long as others need
+/// the machine. Clock interrupts get through whenever the owner is back at DISPATCH_LEVEL.
+const MASK_LIMIT: Duration = Duration::from_secs(5);
 
 const GATHER: u32 = 0;
 const MASK: u32 = 1;
@@ -175,7 +176,7 @@ impl Corral {
     /// Suspends: gathers, leads and releases all processors. The caller stays on its processor and is the owner.
     ///
     /// # Errors
-    /// `IO_TIMEOUT`: a processor did not come; [`Work::captured`]'s and [`Work::suspend`]'s. Nothing was suspended.
+    /// `IO_TIMEOUT`: a processor did not come, or did not switch its interrupts off; [`Work::captured`]'s and [`Work::suspend`]'s. Nothing was suspended.
     ///
     /// # IRQL
     /// <= DISPATCH_LEVEL.
@@ -200,13 +201,12 @@ impl Corral {
             return Err(status);
         }
         self.request.store(MASK, Ordering::Release);
-        let mut tries = 0;
+        let deadline = processors.now() + MASK_LIMIT;
         let off = loop {
             if let Some(off) = self.try_mask() {
                 break off;
             }
-            tries += 1;
-            if tries == MASK_TRIES {
+            if processors.now() >= deadline {
                 kexec::error!("suspend: interrupts stay on somewhere");
                 self.abandon(processors, own);
                 return Err(Status::IO_TIMEOUT);

@@ -2,20 +2,23 @@
 //! Gatherings with threads as processors: order, abandonment, retries.
 
 use super::*;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 use kexec::nt::sys::fake;
 use std::string::String;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::vec::Vec;
 
-/// Processors 1.. as threads that attend when they are summoned; time passes with each look.
+/// Processors 1.. as threads that attend when they are summoned. Time stands still, however long the host lets one of them wait,
+/// until the story is about one that does not follow; then a second passes with each look.
 struct Threads {
     corral: Arc<Corral>,
     work: Arc<Script>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     /// This one never comes.
     absent: Option<u32>,
+    /// This one comes and stands still.
+    stuck: Option<u32>,
     dismissed: Mutex<Vec<u32>>,
     clock: AtomicU64,
 }
@@ -24,6 +27,7 @@ struct Script {
     log: Mutex<Vec<String>>,
     outcome: Result<Outcome>,
     captured: Result,
+    all_came: AtomicBool,
 }
 
 impl Script {
@@ -32,6 +36,7 @@ impl Script {
             log: Mutex::default(),
             outcome,
             captured: Ok(()),
+            all_came: AtomicBool::new(false),
         })
     }
 
@@ -47,6 +52,7 @@ impl Script {
 impl Work for Script {
     fn captured(&self) -> Result {
         self.say("captured", 0);
+        self.all_came.store(true, Ordering::SeqCst);
         self.captured
     }
     fn suspend(&self) -> Result<Outcome> {
@@ -62,12 +68,13 @@ impl Work for Script {
 }
 
 impl Threads {
-    fn new(total: u32, work: Arc<Script>, absent: Option<u32>) -> Self {
+    fn new(total: u32, work: Arc<Script>) -> Self {
         Self {
             corral: Arc::new(Corral::new(total)),
             work,
             handles: Mutex::default(),
-            absent,
+            absent: None,
+            stuck: None,
             dismissed: Mutex::default(),
             clock: AtomicU64::new(0),
         }
@@ -87,6 +94,10 @@ impl Processors for Threads {
         if self.absent == Some(cpu) {
             return;
         }
+        if self.stuck == Some(cpu) {
+            self.corral.arrived.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
         let (corral, work) = (self.corral.clone(), self.work.clone());
         let handle = fake::spawn(cpu, move || {
             let _dpc = Raised::to_dispatch();
@@ -101,9 +112,10 @@ impl Processors for Threads {
         0
     }
     fn now(&self) -> Instant {
-        // A millisecond for each look.
-        let looks = self.clock.fetch_add(1, Ordering::SeqCst);
-        Instant::from_ticks(looks * 10_000)
+        let stuck = self.stuck.is_some() && self.work.all_came.load(Ordering::SeqCst);
+        let passed = u64::from(stuck || self.absent.is_some());
+        let seconds = self.clock.fetch_add(passed, Ordering::SeqCst);
+        Instant::from_ticks(seconds * 10_000_000)
     }
 }
 
@@ -111,7 +123,7 @@ impl Processors for Threads {
 fn a_resume_runs_every_phase_everywhere_and_the_owners_part_first() {
     let _session = fake::boot();
     for total in 1..=4 {
-        let threads = Threads::new(total, Script::new(Ok(Outcome::Resumed)), None);
+        let threads = Threads::new(total, Script::new(Ok(Outcome::Resumed)));
         let (outcome, log) = threads.hold();
         assert_eq!(outcome, Ok(Outcome::Resumed));
         assert_eq!(
@@ -142,7 +154,7 @@ fn a_resume_runs_every_phase_everywhere_and_the_owners_part_first() {
 fn a_cancelled_or_refused_suspend_runs_neither_phase_and_releases_everybody() {
     let _session = fake::boot();
     for outcome in [Ok(Outcome::Cancelled), Err(Status::INVALID_PARAMETER)] {
-        let threads = Threads::new(4, Script::new(outcome), None);
+        let threads = Threads::new(4, Script::new(outcome));
         let (got, log) = threads.hold();
         assert_eq!(got, outcome);
         assert_eq!(log, ["captured cpu0 irql2", "suspend cpu0 irql15"]);
@@ -152,7 +164,8 @@ fn a_cancelled_or_refused_suspend_runs_neither_phase_and_releases_everybody() {
 #[test]
 fn a_processor_that_does_not_come_ends_the_attempt_with_everybody_released() {
     let _session = fake::boot();
-    let threads = Threads::new(4, Script::new(Ok(Outcome::Resumed)), Some(2));
+    let mut threads = Threads::new(4, Script::new(Ok(Outcome::Resumed)));
+    threads.absent = Some(2);
     let (outcome, log) = threads.hold();
     assert_eq!(outcome, Err(Status::IO_TIMEOUT));
     assert!(log.is_empty(), "{log:?}");
@@ -163,14 +176,28 @@ fn a_processor_that_does_not_come_ends_the_attempt_with_everybody_released() {
 }
 
 #[test]
+fn a_processor_that_leaves_its_interrupts_on_ends_the_attempt_with_everybody_released() {
+    let _session = fake::boot();
+    let mut threads = Threads::new(3, Script::new(Ok(Outcome::Resumed)));
+    threads.stuck = Some(1);
+    let (outcome, log) = threads.hold();
+    assert_eq!(outcome, Err(Status::IO_TIMEOUT));
+    assert_eq!(log, ["captured cpu0 irql2"]);
+    assert_eq!(kexec::irql::current(), 0);
+    assert_eq!(threads.corral.raised.load(Ordering::SeqCst), 0);
+    assert_eq!(*threads.dismissed.lock().expect("dismissed"), [1, 2]);
+}
+
+#[test]
 fn what_the_capture_finds_out_can_still_call_it_off() {
     let _session = fake::boot();
     let script = Arc::new(Script {
         log: Mutex::default(),
         outcome: Ok(Outcome::Resumed),
         captured: Err(Status::RETRY),
+        all_came: AtomicBool::new(false),
     });
-    let (outcome, log) = Threads::new(3, script, None).hold();
+    let (outcome, log) = Threads::new(3, script).hold();
     assert_eq!(outcome, Err(Status::RETRY));
     assert_eq!(log, ["captured cpu0 irql2"]);
 }
