@@ -4,12 +4,12 @@ use super::*;
 use crate::store::{Connection, Policy};
 use crate::testing::machine::TestMachine;
 use crate::testing::rig::StoreRig;
+use crate::testing::until;
 use crate::testing::xen::Options;
 use crate::testing::xenstored::Xenstored;
 use kexec::irql::Raised;
 use std::string::{String, ToString};
 use std::sync::Mutex;
-use std::time::{Duration as Real, Instant as RealInstant};
 use std::vec::Vec;
 
 type Reply = (usize, Result<Vec<u8>>);
@@ -42,16 +42,10 @@ fn replies(test: usize) -> Vec<Reply> {
 }
 
 fn wait_for(test: usize, count: usize) -> Vec<Reply> {
-    let started = RealInstant::now();
-    loop {
+    until("no completion", || {
         let replies = replies(test);
-        if replies.len() >= count {
-            return replies;
-        }
-        assert!(started.elapsed() < Real::from_secs(10), "{replies:?}");
-        // A wait lets this processor's DPCs run.
-        std::thread::yield_now();
-    }
+        (replies.len() >= count).then_some(replies)
+    })
 }
 
 fn operation(number: u32, path: &str) -> Operation<'_> {
@@ -157,11 +151,8 @@ fn a_closed_request_has_no_completion_and_leaves_no_transaction() {
             callback(2, 1),
         );
         let pending = pending.expect("submitted").expect("a handle");
-        let started = RealInstant::now();
-        while machine.daemon.lock().expect("fine").transactions() == 0 {
-            assert!(started.elapsed() < Real::from_secs(10));
-            std::thread::yield_now();
-        }
+        let open = || machine.daemon.lock().expect("fine").transactions();
+        until("no transaction", || (open() != 0).then_some(()));
         pending.close();
         {
             let mut daemon = machine.daemon.lock().expect("fine");
@@ -169,10 +160,7 @@ fn a_closed_request_has_no_completion_and_leaves_no_transaction() {
             daemon.release(false);
         }
         machine.poke();
-        while machine.daemon.lock().expect("fine").transactions() != 0 {
-            assert!(started.elapsed() < Real::from_secs(10));
-            std::thread::yield_now();
-        }
+        until("it stays open", || (open() == 0).then_some(()));
     });
     assert!(replies(2).is_empty());
 }
@@ -259,26 +247,26 @@ fn a_watch_calls_back_until_it_is_removed_and_a_refused_one_says_why() {
 
 #[test]
 fn requests_one_after_the_other_share_a_block() {
-    run(|_, connection| {
-        let client = connection.client();
-        for number in 0..20 {
-            let read = submit(
-                client,
-                operation(table::OP_READ, "name"),
-                callback(9, number),
-            );
-            let read = read.expect("submitted").expect("a handle");
-            let got = wait_for(9, number + 1);
-            assert_eq!(got[number], (number, Ok(b"guest".to_vec())));
-            read.close();
-        }
-        let counters = &client.shared().counters;
-        let blocks = counters
-            .allocations
-            .load(core::sync::atomic::Ordering::Relaxed);
-        // The processor that delivers may hold the last one when it is closed.
-        assert!(blocks < 20, "{blocks} blocks for 20 requests");
-    });
+    let _session = kexec::nt::sys::fake::boot();
+    let mut rig = StoreRig::new(Xenstored::with(&[("name", "guest")]));
+    for number in 0..20 {
+        let read = submit(
+            &rig.client,
+            operation(table::OP_READ, "name"),
+            callback(9, number),
+        );
+        let read = read.expect("submitted").expect("a handle");
+        rig.settle();
+        let got = replies(9);
+        assert_eq!(got[number], (number, Ok(b"guest".to_vec())));
+        read.close();
+    }
+    let counters = &rig.shared.counters;
+    let blocks = counters
+        .allocations
+        .load(core::sync::atomic::Ordering::Relaxed);
+    assert_eq!(blocks, 1, "blocks for 20 requests");
+    rig.shared.delivery.stop(kexec::Passive::assert());
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn a_watch_fires_and_is_refused_while_its_own_callback_runs() {
                     let _ = sender.send(fired);
                 });
             });
-            let fired = receiver.recv_timeout(std::time::Duration::from_secs(10));
+            let fired = receiver.recv_timeout(crate::testing::PATIENCE);
             assert_eq!(fired, Ok((Fired::Deliver, Fired::Done)));
             assert_eq!(callback.context, 7);
         },
