@@ -92,8 +92,8 @@ struct Held {
     left: AtomicBool,
 }
 
-/// Calls `f` at `level` while another processor stands still in the middle of the executor. Each look at the performance counter
-/// takes a millisecond, so that a drive gives up soon.
+/// Calls `f` at `level` while another processor stands still in the middle of the executor. A drive gives up at its first look at
+/// the performance counter.
 fn beside_one_that_stands_still(
     level: u8,
     f: impl FnOnce(&fake::Session, &DpcExecutor, &Held) -> Result,
@@ -114,7 +114,7 @@ fn beside_one_that_stands_still(
         while !held.inside.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
-        session.run_counter(LOOK);
+        session.run_counter(Duration::from_millis(20));
         let result = at(level, || f(session, executor, &held));
         held.leave.store(true, Ordering::SeqCst);
         other.join().expect("it left");

@@ -238,9 +238,10 @@ pub fn runner_at_dispatch() -> usize {
     thread_id() as usize
 }
 
-/// Real time passes, not the fake clock's.
+/// Real time passes, not the fake clock's: five milliseconds, so that whoever counts pauses (as the stop of an executor does) waits long
+/// enough for a host thread that stands still.
 pub fn pause(_level: crate::Passive) {
     at_most("pause", 0);
     run_dpcs(&Kernel::current());
-    std::thread::sleep(Real::from_millis(1));
+    std::thread::sleep(Real::from_millis(5));
 }
