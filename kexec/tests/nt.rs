@@ -39,6 +39,27 @@ fn pool_vectors_grow_keep_order_and_free_everything() {
 }
 
 #[test]
+fn a_slice_is_appended_whole_or_not_at_all() {
+    let session = fake::boot();
+    let mut bytes: Vec<u16> = Vec::new(TAG);
+    bytes.try_extend_from_slice(&[]).expect("nothing");
+    assert_eq!((bytes.len(), session.blocks()), (0, 0));
+    bytes.try_extend_from_slice(&[1, 2, 3]).expect("memory");
+    let copy = bytes.try_clone().expect("memory");
+    for _ in 0..3 {
+        bytes.try_extend_from_slice(&copy).expect("memory");
+    }
+    assert_eq!(*bytes, [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]);
+    session.fail_alloc(Some(0));
+    let refused = bytes.try_extend_from_slice(&[4; 64]);
+    assert_eq!(refused, Err(Status::INSUFFICIENT_RESOURCES));
+    session.fail_alloc(None);
+    assert_eq!((bytes.len(), bytes[11]), (12, 3));
+    drop((bytes, copy));
+    assert_eq!(session.blocks(), 0);
+}
+
+#[test]
 fn alignment_beyond_the_pools_is_honoured() {
     #[repr(align(64))]
     struct Line(#[expect(dead_code, reason = "gives it a size")] [u8; 64]);

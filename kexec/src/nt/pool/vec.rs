@@ -112,18 +112,21 @@ impl<T> Vec<T> {
         Ok(())
     }
 
-    /// Appends clones of `values`.
+    /// Appends copies of `values`, all at once or, on failure, none.
     ///
     /// # IRQL
     /// <= DISPATCH_LEVEL.
     pub fn try_extend_from_slice(&mut self, values: &[T]) -> Result
     where
-        T: Clone,
+        T: Copy,
     {
         self.try_reserve(values.len())?;
-        values
-            .iter()
-            .try_for_each(|value| self.try_push(value.clone()))
+        // SAFETY: the first place that is free: within the block or at its end; of an array without a block, the pointer itself.
+        let end = unsafe { self.ptr.add(self.len) };
+        // SAFETY: room for `values.len()` more was made; the block is ours alone, so `values` is not in it.
+        unsafe { core::ptr::copy_nonoverlapping(values.as_ptr(), end.as_ptr(), values.len()) };
+        self.len += values.len();
+        Ok(())
     }
 
     /// Grows with clones of `value`, or shrinks, to `len` elements.
@@ -230,7 +233,7 @@ impl<T> Vec<T> {
     /// <= DISPATCH_LEVEL.
     pub fn try_clone(&self) -> Result<Self>
     where
-        T: Clone,
+        T: Copy,
     {
         let mut copy = Self::new(self.tag);
         copy.try_extend_from_slice(self)?;

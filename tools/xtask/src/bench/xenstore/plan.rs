@@ -16,6 +16,9 @@ const COUNTED: [(&str, u32); 7] = [
     ("directory", 64),
 ];
 
+/// xenstored's limit of a node's size, to which the names of its children count: for long lists.
+const LONG: &[(&str, u32, u32)] = &[("node-size", 65_536, 2048)];
+
 /// Something else that goes on meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beside {
@@ -79,8 +82,7 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
         format!("profile=watches count={}", count(120)),
     ));
     list.push(Planned {
-        // The names of a node's children count as its size.
-        quotas: &[("node-size", 65_536, 2048)],
+        quotas: LONG,
         ..planned(
             "directory",
             format!("profile=directory count={}", count(40)),
@@ -109,7 +111,7 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
     list
 }
 
-/// What the baseline is made of: one kind of operation at a time.
+/// What the baseline is made of: one kind of operation at a time; and lists that take several replies.
 pub(super) fn counted() -> Vec<Planned> {
     let counted = COUNTED.into_iter().map(|(kind, depth)| {
         let operations = if depth == 1 { 64 } else { 8 * depth };
@@ -118,7 +120,14 @@ pub(super) fn counted() -> Vec<Planned> {
             format!("profile=throughput tasks={depth} keys=2 count={operations} mix={kind}:1"),
         )
     });
-    counted.collect()
+    let long = Planned {
+        quotas: LONG,
+        ..planned(
+            "list-1",
+            "profile=directory count=16 mix=directory:1".to_owned(),
+        )
+    };
+    counted.chain([long]).collect()
 }
 
 #[cfg(test)]
