@@ -63,6 +63,38 @@ impl<P: Place> Own<'_, P> {
         }
     }
 
+    /// Compares the names in a list with the model: every key that is present, once, and nothing else.
+    fn complete(&self, names: &impl Names) -> Result<(), Failed> {
+        let workload = self.run.workload;
+        let mut seen = [0u64; KEYS as usize / 64];
+        let mut strange = None;
+        names.each(|name| {
+            match workload.key_named(name) {
+                Some(key) if self.state(key).present => {
+                    let (word, bit) = (&mut seen[key as usize / 64], 1 << (key % 64));
+                    if *word & bit != 0 {
+                        strange.get_or_insert((key, "listed twice"));
+                    }
+                    *word |= bit;
+                }
+                Some(key) => {
+                    strange.get_or_insert((key, "listed, but it was removed"));
+                }
+                None => {
+                    strange.get_or_insert((0, "a name that nobody made"));
+                }
+            };
+        });
+        if let Some((key, what)) = strange {
+            return Err(self.fail(Kind::Directory, key, what));
+        }
+        let listed = |key: u32| seen[key as usize / 64] & 1 << (key % 64) != 0;
+        match (0..workload.keys).find(|&key| self.state(key).present && !listed(key)) {
+            Some(key) => Err(self.fail(Kind::Directory, key, "not listed")),
+            None => Ok(()),
+        }
+    }
+
     /// The state of a key while it becomes `next`.
     fn pending(&self, key: u32) -> Result<Key, Failed> {
         let state = self.state(key);
@@ -132,6 +164,7 @@ pub(crate) async fn step<C: Client, P: Place>(
     }
     let other = random.below(workload.workers());
     let rarely = random.below(OTHERS) == 0;
+    // What came of a read or a list is checked when the watch has been stopped.
     let watchman = Watchman::start(&run, place);
     match kind {
         Kind::Read if rarely && other != worker && workload.role(other) == Role::Keys => {
@@ -140,11 +173,16 @@ pub(crate) async fn step<C: Client, P: Place>(
         Kind::Read | Kind::Watch => {
             let path = workload.key(worker, key);
             let read = run.request(client.read(&path)).await;
-            own.compare(key, &read)?;
+            watchman.end(&run, place, kind);
+            return own.compare(key, &read);
         }
         Kind::Write => write(&own, client, key).await?,
         Kind::Remove => remove(&own, client, key).await?,
-        Kind::Directory => list(&own, client).await?,
+        Kind::Directory => {
+            let names = list(&own, client).await?;
+            watchman.end(&run, place, kind);
+            return own.complete(&names);
+        }
         Kind::Permissions => permit(&own, client, key, random.below(2) == 0).await?,
         Kind::Transaction => transaction(&own, client, key, random, rarely).await?,
     }
@@ -216,40 +254,10 @@ async fn remove<C: Client, P: Place>(own: &Own<'_, P>, client: &C, key: u32) -> 
     }
 }
 
-async fn list<C: Client, P: Place>(own: &Own<'_, P>, client: &C) -> Result<(), Failed> {
-    let workload = own.run.workload;
-    let home = workload.home(own.worker);
-    let names = match own.run.request(client.directory(&home)).await {
-        Ok(names) => names,
-        Err(error) => return Err(own.fail(Kind::Directory, 0, error.name())),
-    };
-    let mut seen = [0u64; KEYS as usize / 64];
-    let mut strange = None;
-    names.each(|name| {
-        match workload.key_named(name) {
-            Some(key) if own.state(key).present => {
-                let (word, bit) = (&mut seen[key as usize / 64], 1 << (key % 64));
-                if *word & bit != 0 {
-                    strange.get_or_insert((key, "listed twice"));
-                }
-                *word |= bit;
-            }
-            Some(key) => {
-                strange.get_or_insert((key, "listed, but it was removed"));
-            }
-            None => {
-                strange.get_or_insert((0, "a name that nobody made"));
-            }
-        };
-    });
-    if let Some((key, what)) = strange {
-        return Err(own.fail(Kind::Directory, key, what));
-    }
-    let listed = |key: u32| seen[key as usize / 64] & 1 << (key % 64) != 0;
-    match (0..workload.keys).find(|&key| own.state(key).present && !listed(key)) {
-        Some(key) => Err(own.fail(Kind::Directory, key, "not listed")),
-        None => Ok(()),
-    }
+async fn list<C: Client, P: Place>(own: &Own<'_, P>, client: &C) -> Result<C::Names, Failed> {
+    let home = own.run.workload.home(own.worker);
+    let names = own.run.request(client.directory(&home)).await;
+    names.map_err(|error| own.fail(Kind::Directory, 0, error.name()))
 }
 
 async fn permit<C: Client, P: Place>(

@@ -50,11 +50,18 @@ impl fmt::Display for Word {
 impl Run<'_> {
     /// Prints what came of a run whose counted part began with `before`; whether all checks held.
     pub fn report(&self, place: &impl Place, before: Counters) -> bool {
+        let (workload, tally) = (self.workload, self.tally);
+        // Without what only looking took.
+        let looking = tally.looking.load(Ordering::Relaxed);
         let elapsed = place
             .now()
-            .wrapping_sub(self.tally.begin.load(Ordering::Relaxed));
-        let after = place.counters();
-        let (workload, tally) = (self.workload, self.tally);
+            .wrapping_sub(tally.begin.load(Ordering::Relaxed))
+            .saturating_sub(looking);
+        let mut after = place.counters();
+        // And one from `before` to here.
+        let looks = u64::from(tally.looks.load(Ordering::Relaxed)) + 1;
+        let looking = looks * tally.look.load(Ordering::Relaxed);
+        after.busy = after.busy.map(|busy| busy.saturating_sub(looking));
         let id = workload.id;
         let load = |number: &core::sync::atomic::AtomicU32| number.load(Ordering::Relaxed);
         for (error, count) in Error::ALL.into_iter().zip(&tally.errors) {

@@ -68,6 +68,9 @@ impl Kind {
 /// Failed checks that are printed; the others are counted.
 const PRINTED: u32 = 8;
 
+/// Looks at the counters of which the cheapest says what one takes.
+const LOOKS: u32 = 16;
+
 /// What is counted, but for durations.
 #[derive(Debug)]
 pub struct Tally {
@@ -82,6 +85,11 @@ pub struct Tally {
     /// Least busy ticks of each kind.
     pub(crate) busy: [AtomicU64; Kind::ALL.len()],
     pub(crate) begin: AtomicU64,
+    /// Busy ticks that one look at the counters takes, and how many the workers had.
+    pub(crate) look: AtomicU64,
+    pub(crate) looks: AtomicU32,
+    /// Ticks of the clock that they took.
+    pub(crate) looking: AtomicU64,
     stopped: AtomicBool,
 }
 
@@ -99,6 +107,9 @@ impl Tally {
             most: [const { AtomicU64::new(0) }; _],
             busy: [const { AtomicU64::new(u64::MAX) }; _],
             begin: AtomicU64::new(0),
+            look: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
+            looking: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         }
     }
@@ -196,9 +207,16 @@ impl<'a> Run<'a> {
 
     /// Begins the part that is counted.
     pub fn begin(&self, place: &impl Place) -> Counters {
+        let look = || {
+            let before = place.counters().busy?;
+            Some(place.counters().busy?.wrapping_sub(before))
+        };
+        let least = (0..LOOKS).filter_map(|_| look()).min();
+        self.tally.look.store(least.unwrap_or(0), Ordering::Relaxed);
         self.tally.requests.store(0, Ordering::Relaxed);
+        let before = place.counters();
         self.tally.begin.store(place.now(), Ordering::Relaxed);
-        place.counters()
+        before
     }
 
     /// Whether a worker that did `done` operations has done its part.
@@ -216,27 +234,39 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What one operation took.
+/// What one operation takes. A look at the counters is not free (in a guest a hypercall for each processor), so what looking takes is
+/// known and taken off.
 pub(crate) struct Watchman {
     begin: u64,
-    busy: Option<u64>,
+    /// When it was looked at the busy ticks, and what they were.
+    looked: Option<(u64, u64)>,
 }
 
 impl Watchman {
     pub(crate) fn start(run: &Run<'_>, place: &impl Place) -> Self {
         // With several workers nobody knows whose the instructions are.
         let alone = run.workload.workers() == 1;
+        let looked = alone.then(|| (place.now(), place.counters().busy));
         Self {
-            busy: if alone { place.counters().busy } else { None },
+            looked: looked.and_then(|(now, busy)| Some((now, busy?))),
             begin: place.now(),
         }
     }
 
     pub(crate) fn end(self, run: &Run<'_>, place: &impl Place, kind: Kind) {
-        let ticks = place.now().wrapping_sub(self.begin);
+        let now = place.now();
+        let ticks = now.wrapping_sub(self.begin);
         let tally = run.tally;
-        if let (Some(begin), Some(end)) = (self.busy, place.counters().busy) {
-            tally.busy[kind as usize].fetch_min(end.wrapping_sub(begin), Ordering::Relaxed);
+        if let Some((looked, before)) = self.looked {
+            // From the middle of one look to that of the next.
+            let busy = place.counters().busy.unwrap_or(before);
+            let busy = busy
+                .wrapping_sub(before)
+                .saturating_sub(tally.look.load(Ordering::Relaxed));
+            tally.busy[kind as usize].fetch_min(busy, Ordering::Relaxed);
+            tally.looks.fetch_add(2, Ordering::Relaxed);
+            let looking = place.now().wrapping_sub(looked).saturating_sub(ticks);
+            tally.looking.fetch_add(looking, Ordering::Relaxed);
         }
         run.histogram(kind).record(ticks);
         tally.least[kind as usize].fetch_min(ticks, Ordering::Relaxed);

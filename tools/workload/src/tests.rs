@@ -46,6 +46,20 @@ fn every_profile_finds_a_good_store_good() {
 }
 
 #[test]
+fn what_it_takes_to_look_at_the_counters_is_in_no_figure() {
+    for tasks in [1, 3] {
+        let line = format!("profile=latency count=300 tasks={tasks}");
+        let workload: Workload = line.parse().expect("workload");
+        let lines = |look| {
+            let desk = Desk::with_dear_counters(look);
+            assert!(run_on(&workload, &Store::new(Fault::None), &desk));
+            desk.lines()
+        };
+        assert_eq!(lines(0), lines(1000), "{tasks} tasks");
+    }
+}
+
+#[test]
 fn each_fault_of_a_store_is_found() {
     for (fault, line) in [
         (Fault::LosesWrite, "profile=throughput seed=2"),
