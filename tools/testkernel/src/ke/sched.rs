@@ -8,7 +8,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::{self, MAX_CPUS};
 use crate::ke::irql;
@@ -17,7 +17,7 @@ use crate::ke::wait::Wait;
 use crate::mem::Ptr;
 use crate::mm::{self, PAGE};
 use crate::ps::thread::{self, Body, STACK, Thread};
-use crate::sync::{Guard, Lock};
+use crate::sync::{Guard, Lock, Release};
 use crate::verifier;
 
 /// Priority of an ordinary system thread.
@@ -61,18 +61,22 @@ pub(crate) struct State {
     pub(crate) timers: Timers,
 }
 
-pub(crate) static STATE: Lock<State> = Lock::new(State {
-    entries: Vec::new(),
-    ready: [const { VecDeque::new() }; 32],
-    running: [usize::MAX; MAX_CPUS],
-    idle: [usize::MAX; MAX_CPUS],
-    waiting: Vec::new(),
-    dead: Vec::new(),
-    stacks: Vec::new(),
-    timers: Timers::new(),
-});
+pub(crate) static STATE: Lock<State, Kicks> = Lock::releasing(State::new());
 
 impl State {
+    const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            ready: [const { VecDeque::new() }; 32],
+            running: [usize::MAX; MAX_CPUS],
+            idle: [usize::MAX; MAX_CPUS],
+            waiting: Vec::new(),
+            dead: Vec::new(),
+            stacks: Vec::new(),
+            timers: Timers::new(),
+        }
+    }
+
     pub(crate) fn entry(&mut self, slot: usize) -> &mut Entry {
         match self.entries.get_mut(slot) {
             Some(Some(entry)) => entry,
@@ -116,8 +120,15 @@ impl State {
         }
         if let Some((level, cpu)) = best.filter(|(level, _)| *level < priority as i32) {
             debug_assert!(level < 32);
-            kick(cpu);
+            self.kick(cpu);
         }
+    }
+
+    /// Makes `cpu` choose again once the lock is released: sooner it would run, on a hypervisor instead of this CPU, only to wait
+    /// for the lock.
+    fn kick(&mut self, cpu: usize) {
+        arch::cpu_of(cpu).reschedule.store(true, Ordering::Release);
+        KICKS[arch::cpu_number()].fetch_or(1 << cpu, Ordering::Relaxed);
     }
 
     /// How important the work of a CPU is: -1 when idle.
@@ -155,7 +166,28 @@ impl State {
     }
 }
 
-/// Makes `cpu` choose again as soon as its IRQL allows.
+/// The CPUs that are to choose again, set by the one that holds [`STATE`].
+static KICKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// Tells them when it releases the lock.
+#[derive(Debug)]
+pub(crate) struct Kicks;
+
+impl Release for Kicks {
+    fn released() {
+        let kicks = &KICKS[arch::cpu_number()];
+        if kicks.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut kicks = kicks.swap(0, Ordering::Relaxed);
+        while kicks != 0 {
+            request_dispatch(kicks.trailing_zeros() as usize);
+            kicks &= kicks - 1;
+        }
+    }
+}
+
+/// Makes `cpu` choose again as soon as its IRQL allows; without [`STATE`] held.
 fn kick(cpu: usize) {
     arch::cpu_of(cpu).reschedule.store(true, Ordering::Release);
     request_dispatch(cpu);
@@ -294,7 +326,7 @@ pub(crate) fn reschedule() {
 }
 
 /// Blocks the current thread, which has its `wait` set; returns when it was made ready and chosen. The IRQL is kept.
-pub(crate) fn block(mut state: Guard<'_, State>) {
+pub(crate) fn block(mut state: Guard<'_, State, Kicks>) {
     let cpu = arch::cpu_number();
     let slot = state.running[cpu];
     state.entry(slot).run = Run::Waiting;
@@ -304,7 +336,7 @@ pub(crate) fn block(mut state: Guard<'_, State>) {
 }
 
 /// Continues with the thread `next` on this CPU; returns when this one is continued.
-fn exchange(mut state: Guard<'_, State>, next: usize) {
+fn exchange(mut state: Guard<'_, State, Kicks>, next: usize) {
     let cpu = arch::cpu_number();
     let this = state.running[cpu];
     verifier::locks::check_none_held("thread switch");
@@ -367,7 +399,7 @@ pub(crate) fn set_priority(thread: &Thread, priority: i32) -> i32 {
         }
         Run::Running => {
             let cpu = entry.cpu;
-            kick(cpu);
+            state.kick(cpu);
         }
         Run::Waiting | Run::Ended => {}
     }
