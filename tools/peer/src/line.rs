@@ -52,6 +52,14 @@ impl Line {
         Ok(Self::new(file, Some(path.to_owned())))
     }
 
+    /// A device that refuses every request as invalid, and never has anything to read: a file without a way to write to it.
+    #[cfg(test)]
+    pub(crate) fn refusing() -> Self {
+        use rustix::event::epoll::{CreateFlags, create};
+        let file = create(CreateFlags::CLOEXEC).expect("epoll");
+        Self::new(file.into(), Some("refusing".into()))
+    }
+
     /// Where another one can be opened.
     pub(crate) fn path(&self) -> Option<&str> {
         self.device.as_deref()

@@ -279,7 +279,7 @@ impl State {
 
     /// Sends, waits, takes in what came and wakes whom it is for.
     fn turn(&mut self) {
-        if let Err(why) = self.send().and_then(|()| self.receive()) {
+        if let Err(why) = self.send().and_then(|refused| self.receive(refused)) {
             self.break_off(why);
         }
         let now = Instant::now();
@@ -291,11 +291,14 @@ impl State {
         }
     }
 
-    fn send(&mut self) -> std::result::Result<(), Broken> {
+    /// Sends what can be sent; true if something was refused at once, and somebody has been woken for it.
+    fn send(&mut self) -> std::result::Result<bool, Broken> {
+        let mut refused = false;
         for number in 0..self.lines.len() {
             let was_full = self.lines[number].is_full;
             while let Some((id, name)) = self.lines[number].send()? {
                 self.answer(id, Err(Refused::Name(name.into())));
+                refused = true;
             }
             let line = &self.lines[number];
             if line.is_full != was_full {
@@ -306,16 +309,18 @@ impl State {
                 changed.map_err(|e| format!("epoll: {e}"))?;
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
-    /// Waits for a connection or the next timer, and takes in what has come.
-    fn receive(&mut self) -> std::result::Result<(), Broken> {
+    /// Waits for a connection or the next timer unless `at_once`, and takes in what has come.
+    fn receive(&mut self, at_once: bool) -> std::result::Result<(), Broken> {
         let silent = (!self.slots.is_empty()).then(|| self.heard + self.patience);
         let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
-        let end = silent.into_iter().chain(timer).min();
+        let now = Instant::now();
+        let ends = silent.into_iter().chain(timer);
+        let end = ends.chain(at_once.then_some(now)).min();
         let end = end.ok_or("nothing to wait for")?;
-        let limit = end.saturating_duration_since(Instant::now());
+        let limit = end.saturating_duration_since(now);
         let time = Timespec::try_from(limit).map_err(|e| format!("wait {limit:?}: {e}"))?;
         let mut ready = [epoll::Event {
             flags: EventFlags::empty(),

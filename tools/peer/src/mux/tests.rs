@@ -211,3 +211,14 @@ fn a_wait_ends_at_its_limit_and_sees_what_had_come() {
     assert!(matches!(mux.run(mux.event(Duration::ZERO)), Ok(Some(_))));
     assert!(mux.lock().timers.is_empty());
 }
+
+#[test]
+fn a_request_that_the_device_refuses_is_answered_without_waiting_for_something_else() {
+    let mux = Mux::new(Line::refusing()).expect("mux");
+    mux.lock().patience = Duration::from_millis(200);
+    let refused = Refused::Name("EINVAL".into());
+    assert_eq!(mux.run(mux.watch("/a")).map(drop), Err(refused.clone()));
+    // So is the end of a watch that came to nothing, and whatever follows.
+    assert_eq!(mux.run(read(&mux)), Err(refused));
+    assert!(mux.lock().slots.is_empty());
+}
