@@ -6,6 +6,7 @@ mod client;
 #[cfg(test)]
 mod daemon;
 mod run;
+mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +20,11 @@ use crate::store::Store;
 use crate::wire::Op;
 use crate::{Failure, Result};
 
-/// `xenpeer stress run|check ..`
+/// `xenpeer stress run|serve|check ..`
 pub(crate) fn run(mut args: Args) -> Result {
     match args.need("what to do")?.as_str() {
         "run" => run_workload(args),
+        "serve" => serve_device(args),
         "check" => check_tree(args),
         other => Err(Failure::new(format!("unknown stress command {other}"))),
     }
@@ -43,21 +45,44 @@ fn parse(line: &str, root: Option<String>) -> Result<Workload> {
 fn run_workload(mut args: Args) -> Result {
     let device: Option<String> = args.option("--device")?;
     let root = args.option("--root")?;
-    let mut line = args.need("the workload")?;
+    let line = args.need("the workload")?;
     args.end()?;
-    let (mux, place) = match device {
-        None => (Mux::connect()?, "dom0"),
-        Some(device) => {
-            let mux = Mux::device(&device)?;
-            // A guest has an id that nobody knew when the line was written; one that stands there comes last and counts.
-            let domid = mux.run(mux.call(Op::Read, 0, &[b"domid\0"]))?;
-            line.insert_str(0, &format!("domain={} ", String::from_utf8_lossy(&domid)));
-            (mux, "linux")
+    match device {
+        None => {
+            let desk = run::Desk::new("dom0", std::io::stdout());
+            run::run(
+                &[client::Store::new(Mux::connect()?)],
+                &parse(&line, root)?,
+                &desk,
+            )
         }
-    };
-    let workload = parse(&line, root)?;
-    let desk = run::Desk::new(place, std::io::stdout());
-    run::run(&client::Store::new(mux), &workload, &desk)
+        Some(device) => run_in_guest(&device, &line, root),
+    }
+}
+
+/// Runs a workload over Linux's device, on all processors.
+fn run_in_guest(device: &str, line: &str, root: Option<String>) -> Result {
+    let threads = std::thread::available_parallelism();
+    let threads = threads.map_err(|e| Failure::new(format!("number of processors: {e}")))?;
+    let stores: Result<Vec<_>> = (0..threads.get())
+        .map(|_| Ok(client::Store::new(Mux::device(device)?)))
+        .collect();
+    let stores = stores?;
+    let mux = &stores[0].mux;
+    // A guest has an id that nobody knew when the line was written; one that stands there comes last and counts.
+    let domid = mux.run(mux.call(Op::Read, 0, &[b"domid\0"]))?;
+    let line = format!("domain={} {line}", String::from_utf8_lossy(&domid));
+    let desk = run::Desk::new(serve::PLACE, std::io::stdout());
+    run::run(&stores, &parse(&line, root)?, &desk)
+}
+
+/// `xenpeer stress serve --device PATH`
+fn serve_device(mut args: Args) -> Result {
+    let device: String = args.required("--device")?;
+    args.end()?;
+    serve::serve(&Mux::device(&device)?, |line| {
+        run_in_guest(&device, line, None)
+    })
 }
 
 /// `xenpeer stress check [--root PATH] --workload WORKLOAD --model FILE`

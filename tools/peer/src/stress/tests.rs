@@ -28,7 +28,11 @@ fn ran(line: &str, fault: Fault) -> Ran {
     }
     let workload = parse(line, Some("/run".into())).expect("workload");
     let mut log = Vec::new();
-    let end = run(&store, &workload, &Desk::new("dom0", &mut log));
+    let end = run(
+        std::slice::from_ref(&store),
+        &workload,
+        &Desk::new("dom0", &mut log),
+    );
     drop(store);
     Ran {
         end,
