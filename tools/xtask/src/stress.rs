@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! A guest with `tools/xenstress`, which runs the workloads that dom0 gives it: for tests and benchmarks.
+//! A guest with `tools/xenstress`, or a Linux one with `xenpeer stress serve`, which runs the workloads that dom0 gives it: for tests and
+//! benchmarks.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +12,19 @@ use workload::{ACCOUNTS, TOTAL};
 use crate::build::{self, Flavor, check::set};
 use crate::{package, util};
 
+/// What the guest runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum System<'a> {
+    /// xen.sys, xenbus.sys and xenfilt.sys of a folder, and `xenstress.sys`.
+    Drivers(&'a Path),
+    /// Linux and its own client.
+    Linux,
+}
+
 /// How the machine and the guest are made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config<'a> {
-    /// Folder of xen.sys, xenbus.sys and xenfilt.sys.
-    pub(crate) drivers: &'a Path,
+    pub(crate) system: System<'a>,
     pub(crate) vcpus: u32,
     /// The clock counts instructions.
     pub(crate) icount: bool,
@@ -30,35 +39,34 @@ pub(crate) struct Session {
     pub(crate) rig: Rig,
     domid: u32,
     limit: Duration,
+    /// The last line of a guest that ended well.
+    end: &'static str,
 }
+
+/// A Linux guest's part.
+const LINUX: &str = "exec xenpeer stress serve --device /dev/xen/xenbus";
 
 /// How long dom0 may compare.
 const COMPARISON: Duration = Duration::from_secs(300);
 
 impl Session {
-    /// Boots the guest; `xenstress.sys` and the test kernel are built.
+    /// Boots the guest; `xenstress.sys` and the test kernel are built if it runs them.
     ///
     /// # Errors
     ///
-    /// Something is missing or can't be built, the rig can't run, or the driver does not start.
+    /// Something is missing or can't be built, the rig can't run, or what runs the workloads does not start.
     pub(crate) fn start(config: &Config<'_>) -> Result<Self> {
-        let kernel = build::test_kernel().context("the test kernel")?;
-        build::images(Flavor::Free, &["xenstress"])?;
-        let boot = format!(
-            "pnp=1\nuntil=RESULT stress quit\npnp_wait={}\ntimeout={}\n",
-            config.life.as_millis(),
-            config.life.as_secs()
-        );
-        let mut payload = Payload::new()
-            .boot(&boot)
-            .registry(&package::rig_registry()?);
-        for file in set::SET {
-            payload = payload.driver(file, util::read(&config.drivers.join(file))?);
-        }
-        let child = util::read(&Flavor::Free.dir().join("xenstress.sys"))?;
-        let payload = payload.driver("xenstress.sys", child);
+        let cache = Cache::new();
+        let (guest, device, end) = match config.system {
+            System::Drivers(folder) => (
+                GuestConfig::new(image(folder, config.life)?),
+                " $P/device/stress/0/backend-id 0",
+                "KERNEL: done status=ok",
+            ),
+            System::Linux => (GuestConfig::linux(&cache, LINUX)?, "", "LINUX: done code=0"),
+        };
         let mut rig = Rig::start(RigConfig {
-            cache: Cache::new(),
+            cache,
             icount: config.icount,
             lifetime: config.life,
             ..RigConfig::default()
@@ -66,10 +74,10 @@ impl Session {
         let domid = rig.create_guest(&GuestConfig {
             paused: true,
             vcpus: config.vcpus,
-            ..GuestConfig::new(pack(&util::read(&kernel)?, &payload)?)
+            ..guest
         })?;
         rig.dom0_ok(&format!(
-            "P=/local/domain/{domid}; xenstore-write $P/device/stress/0/backend-id 0 $P/data/stress/workload '' \
+            "P=/local/domain/{domid}; xenstore-write $P/data/stress/workload ''{device} \
              && xenstore-chmod $P/data/stress n{domid} && xenstore-chmod $P/data/stress/workload r0 r{domid}"
         ))?;
         rig.unpause()?;
@@ -77,6 +85,7 @@ impl Session {
             rig,
             domid,
             limit: config.limit,
+            end,
         };
         session.wait("RESULT stress (ready|quit)")?;
         Ok(session)
@@ -92,7 +101,7 @@ impl Session {
     }
 
     fn wait(&mut self, pattern: &str) -> Result<String> {
-        let pattern = format!("^(KERNEL: failed|VERIFIER: |{pattern})");
+        let pattern = format!("^(KERNEL: failed|VERIFIER: |LINUX: |{pattern})");
         let line = self.rig.wait_log(&pattern, self.limit)?;
         ensure!(
             line.starts_with("RESULT"),
@@ -163,7 +172,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the guest, which must stop its drivers without a complaint.
+    /// Ends the guest, which must stop what it runs without a complaint.
     ///
     /// # Errors
     ///
@@ -172,10 +181,30 @@ impl Session {
         self.say("quit")?;
         let end = self
             .rig
-            .wait_log("^(KERNEL: (done|failed)|VERIFIER: )", self.limit)?;
-        ensure!(end.starts_with("KERNEL: done status=ok"), "{end}");
+            .wait_log("^(KERNEL: (done|failed)|VERIFIER: |LINUX: )", self.limit)?;
+        ensure!(end.starts_with(self.end), "{end}");
         Ok(())
     }
+}
+
+/// The test kernel with `xenstress.sys` and the drivers of `folder`, whose machine lives so long.
+fn image(folder: &Path, life: Duration) -> Result<Vec<u8>> {
+    let kernel = build::test_kernel().context("the test kernel")?;
+    build::images(Flavor::Free, &["xenstress"])?;
+    let boot = format!(
+        "pnp=1\nuntil=RESULT stress quit\npnp_wait={}\ntimeout={}\n",
+        life.as_millis(),
+        life.as_secs()
+    );
+    let mut payload = Payload::new()
+        .boot(&boot)
+        .registry(&package::rig_registry()?);
+    for file in set::SET {
+        payload = payload.driver(file, util::read(&folder.join(file))?);
+    }
+    let child = util::read(&Flavor::Free.dir().join("xenstress.sys"))?;
+    let payload = payload.driver("xenstress.sys", child);
+    Ok(pack(&util::read(&kernel)?, &payload)?)
 }
 
 /// Has dom0 compare what a workload has left below `root` with the model in the run's `lines`; what it says. `workload` has the

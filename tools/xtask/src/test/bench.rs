@@ -32,6 +32,10 @@ pub(super) fn steps(suite: &mut Suite<'_>) {
         );
     }
     suite.step(
+        "bench: xenstore, every workload in short, Linux, 4 vCPU",
+        || xenstore::short_in_linux(4),
+    );
+    suite.step(
         "bench: xenstore, no operation is dearer than the baseline",
         xenstore::compare_with_baseline,
     );

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! A guest with `tools/xenstress` on the rig's instruction clock, and dom0's client beside it.
+//! A guest with `tools/xenstress`, or a Linux one, on the rig's instruction clock, and dom0's client beside it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +11,12 @@ use super::lines::{self, Run};
 use super::plan::{Beside, Planned};
 use super::report::Facts;
 use crate::build::{Flavor, check::set};
-use crate::stress::{Config, Session};
+use crate::stress::{Config, Session, System};
 
+/// Where a workload runs in a guest with drivers.
+pub(super) const PLACES: [&str; 2] = ["async", "vtable"];
+/// The place of a process in a Linux guest.
+const LINUX: &str = "linux";
 /// How long a workload may take by the wall clock.
 const LIMIT: Duration = Duration::from_secs(300);
 /// Of the machine and the guest, whose clock jumps while nothing happens.
@@ -26,25 +30,36 @@ const LOAD: u32 = 600;
 /// Requests of each kind of Xen's own test.
 const ITERATIONS: u32 = 20;
 
-/// Whose drivers run.
+/// Who runs the workloads in a guest.
 #[derive(Clone, Debug)]
 pub(super) struct Set {
     /// Before the names of its places; nothing for ours.
-    pub(super) prefix: String,
-    /// Where its images are, if they are not ours.
-    pub(super) folder: Option<PathBuf>,
+    pub(super) prefix: &'static str,
+    /// Its places.
+    pub(super) places: &'static [&'static str],
+    /// Whether dom0 runs them too, after each of its places.
+    pub(super) with_dom0: bool,
+    system: Which,
+}
+
+#[derive(Clone, Debug)]
+enum Which {
+    Drivers(PathBuf),
+    Linux,
 }
 
 impl Set {
-    /// What this tree builds.
+    /// The drivers that this tree builds, which dom0's client runs beside.
     pub(super) fn ours() -> Self {
         Self {
-            prefix: String::new(),
-            folder: None,
+            prefix: "",
+            places: &PLACES,
+            with_dom0: true,
+            system: Which::Drivers(Flavor::Free.dir()),
         }
     }
 
-    /// Another set, which has passed its checks.
+    /// Another set of drivers, which has passed its checks.
     ///
     /// # Errors
     ///
@@ -52,9 +67,21 @@ impl Set {
     pub(super) fn other(folder: &Path) -> Result<Self> {
         set::set(folder).context("--drivers")?;
         Ok(Self {
-            prefix: "other-".to_owned(),
-            folder: Some(folder.to_owned()),
+            prefix: "other-",
+            places: &PLACES,
+            with_dom0: false,
+            system: Which::Drivers(folder.to_owned()),
         })
+    }
+
+    /// Linux, with a process over `/dev/xen/xenbus`.
+    pub(super) fn linux() -> Self {
+        Self {
+            prefix: "",
+            places: &[LINUX],
+            with_dom0: false,
+            system: Which::Linux,
+        }
     }
 }
 
@@ -72,14 +99,17 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Boots a guest with the drivers of `set`; ours are built.
+    /// Boots a guest with what `set` has.
     ///
     /// # Errors
     ///
-    /// The rig can't run, or the driver does not come up.
+    /// The rig can't run, or what runs the workloads does not come up.
     pub(super) fn boot(set: &Set, vcpus: u32) -> Result<Self> {
         let session = Session::start(&Config {
-            drivers: set.folder.as_deref().unwrap_or(&Flavor::Free.dir()),
+            system: match &set.system {
+                Which::Drivers(folder) => System::Drivers(folder),
+                Which::Linux => System::Linux,
+            },
             vcpus,
             icount: true,
             limit: LIMIT,
@@ -214,7 +244,7 @@ impl Guest {
         Ok(self.session.rig.store_test(ITERATIONS)?)
     }
 
-    /// Lets the driver and the machine end in good order.
+    /// Lets the guest and the machine end in good order.
     ///
     /// # Errors
     ///

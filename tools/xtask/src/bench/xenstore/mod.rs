@@ -2,13 +2,13 @@
 //! Suite `xenstore`: the workloads of `tools/xenstress` on our drivers in a guest on Xen in the rig, and in dom0 beside it.
 //!
 //! Each number of processors has one boot, in which all rounds of all workloads run one after the other: on the asynchronous interface, on the
-//! published vtable, and by dom0's client, with which the others are compared; with one processor also in a Linux guest. The rig's clock counts instructions; see [`super::bus`].
+//! published vtable, and by dom0's client, with which the others are compared; and one of a Linux guest, which runs the same over its own
+//! client. The rig's clock counts instructions; see [`super::bus`].
 
 mod baseline;
 mod figures;
 mod guest;
 mod lines;
-mod linux;
 mod plan;
 mod plots;
 mod report;
@@ -24,13 +24,9 @@ use super::results::Results;
 use crate::build::{self, Flavor};
 use crate::run::progress;
 use figures::{DOM0, Key, Measured};
-use guest::{Guest, Set};
+use guest::{Guest, PLACES, Set};
 use plan::Planned;
 
-/// Where a workload runs in a guest.
-const PLACES: [&str; 2] = ["async", "vtable"];
-/// The place of a process in a Linux guest.
-const LINUX: &str = "linux";
 /// Passes of which the baseline has the cheapest.
 const PASSES: usize = 2;
 
@@ -81,8 +77,8 @@ impl<S: Fn(&str)> Bench<S> {
         })
     }
 
-    /// Runs everything in a guest with the drivers of `set`, and in dom0 if `with_dom0`; what it ran on.
-    fn run(&mut self, set: &Set, vcpus: u32, with_dom0: bool) -> Result<report::Facts> {
+    /// Runs everything at the places of `set`; what it ran on.
+    fn run(&mut self, set: &Set, vcpus: u32) -> Result<report::Facts> {
         let mut guest = Guest::boot(set, vcpus)?;
         for first in [true, false] {
             if !first {
@@ -91,12 +87,12 @@ impl<S: Fn(&str)> Bench<S> {
             for round in 1..=self.rounds {
                 for index in 0..self.plan.len() {
                     if self.plan[index].first == first {
-                        self.workload(&mut guest, (set, vcpus, with_dom0), round, index)?;
+                        self.workload(&mut guest, (set, vcpus), round, index)?;
                     }
                 }
             }
         }
-        if with_dom0 && self.measured.xen_test.is_empty() {
+        if set.with_dom0 && self.measured.xen_test.is_empty() {
             self.measured.xen_test = guest.xen_test()?;
         }
         let facts = guest.facts()?;
@@ -104,32 +100,20 @@ impl<S: Fn(&str)> Bench<S> {
         Ok(facts)
     }
 
-    /// Runs what a Linux guest of one processor can.
-    fn run_in_linux(&mut self) -> Result<()> {
-        (self.say)(&format!("1 vCPU, all {} rounds: {LINUX}", self.rounds));
-        for (index, run) in linux::run(&self.plan, self.rounds)? {
-            let key = Key {
-                vcpus: 1,
-                workload: self.plan[index].name.clone(),
-                place: LINUX.to_owned(),
-            };
-            self.measured.add(key, run);
-        }
-        Ok(())
-    }
-
     /// One workload at each place.
     fn workload(
         &mut self,
         guest: &mut Guest,
-        (set, vcpus, with_dom0): (&Set, u32, bool),
+        (set, vcpus): (&Set, u32),
         round: usize,
         index: usize,
     ) -> Result<()> {
-        let (planned, whose, rounds) = (&self.plan[index], &set.prefix, self.rounds);
+        let (planned, whose, rounds) = (&self.plan[index], set.prefix, self.rounds);
         let workload = &planned.name;
+        let places: Vec<_> = set.places.iter().map(|at| format!("{whose}{at}")).collect();
         (self.say)(&format!(
-            "{vcpus} vCPU, round {round} of {rounds}: {whose}{workload}"
+            "{vcpus} vCPU, round {round} of {rounds}: {workload} ({})",
+            places.join(", ")
         ));
         let mut add = |place: String, run| {
             let workload = workload.clone();
@@ -140,12 +124,12 @@ impl<S: Fn(&str)> Bench<S> {
             };
             self.measured.add(key, run);
         };
-        for place in PLACES {
+        for (place, name) in set.places.iter().zip(places) {
             let run = guest.run(place, planned);
-            let run = run.with_context(|| format!("{whose}{place}, {workload}"))?;
-            add(format!("{whose}{place}"), run);
+            let run = run.with_context(|| format!("{name}, {workload}"))?;
+            add(name, run);
         }
-        if with_dom0 {
+        if set.with_dom0 {
             let run = guest.run_in_dom0(planned);
             add(
                 DOM0.to_owned(),
@@ -159,7 +143,9 @@ impl<S: Fn(&str)> Bench<S> {
 /// What is counted for the baseline.
 fn count(say: impl Fn(&str)) -> Result<Results> {
     let mut bench = Bench::new(PASSES, plan::counted(), say)?;
-    bench.run(&Set::ours(), 1, false)?;
+    let mut ours = Set::ours();
+    ours.with_dom0 = false;
+    bench.run(&ours, 1)?;
     Ok(bench.measured.counted())
 }
 
@@ -187,17 +173,14 @@ pub(super) fn soak(args: &Options, minutes: u32) -> Result<()> {
 ///
 /// Something can't be built, the rig can't run, or a check failed: then nothing is written.
 pub(super) fn measure(args: &Options) -> Result<Results> {
-    let mut sets = vec![Set::ours()];
+    let mut sets = vec![Set::ours(), Set::linux()];
     sets.extend(args.drivers.as_deref().map(Set::other).transpose()?);
     let say = progress(Instant::now());
     let mut bench = Bench::new(args.rounds as usize, plan::all(args.short), &say)?;
     let mut facts = report::Facts::new();
     for &vcpus in &args.vcpus {
         for set in &sets {
-            facts = bench.run(set, vcpus, set.folder.is_none())?;
-        }
-        if vcpus == 1 && !args.short {
-            bench.run_in_linux()?;
+            facts = bench.run(set, vcpus)?;
         }
     }
     let measured = &bench.measured;
@@ -247,6 +230,15 @@ pub(crate) fn short(vcpus: u32) -> Result<()> {
     run_short(&Set::ours(), vcpus, plan::all(true))
 }
 
+/// Runs every workload in short in a Linux guest, for the tests: nothing may be lost or invented.
+///
+/// # Errors
+///
+/// As for [`measure`].
+pub(crate) fn short_in_linux(vcpus: u32) -> Result<()> {
+    run_short(&Set::linux(), vcpus, plan::all(true))
+}
+
 /// Runs two workloads in short with the drivers of `folder`, for the tests.
 ///
 /// # Errors
@@ -260,7 +252,7 @@ pub(crate) fn short_with(folder: &Path) -> Result<()> {
 
 fn run_short(set: &Set, vcpus: u32, plan: Vec<Planned>) -> Result<()> {
     let mut bench = Bench::new(1, plan, |_: &str| ())?;
-    bench.run(set, vcpus, true)?;
+    bench.run(set, vcpus)?;
     for table in tables::all(&bench.measured) {
         print!("{table}");
     }

@@ -9,7 +9,7 @@ use rig::Job;
 use super::lines;
 use crate::build::{self, Flavor};
 use crate::run::progress;
-use crate::stress::{Config, Session};
+use crate::stress::{Config, Session, System};
 
 const VCPUS: u32 = 4;
 const ID: u32 = 1;
@@ -36,7 +36,7 @@ pub(super) fn run(place: &str, minutes: u32) -> Result<()> {
     build::images(Flavor::Free, &build::IMAGES)?;
     let time = Duration::from_secs(u64::from(minutes) * 60);
     let mut session = Session::start(&Config {
-        drivers: &Flavor::Free.dir(),
+        system: System::Drivers(&Flavor::Free.dir()),
         vcpus: VCPUS,
         icount: false,
         limit: time + MARGIN,
