@@ -2,6 +2,8 @@
 //! A guest with `tools/xenstress`, or a Linux one with `xenpeer stress serve`, which runs the workloads that dom0 gives it: for tests and
 //! benchmarks.
 
+mod adversary;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use workload::{ACCOUNTS, TOTAL};
 
 use crate::build::{self, Flavor, check::set};
 use crate::{package, util};
+pub(crate) use adversary::{Adversary, Transfers};
 
 /// What the guest runs.
 #[derive(Clone, Copy, Debug)]

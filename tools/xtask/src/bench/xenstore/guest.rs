@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rig::{Job, StoreLoad, StoreTest};
+use rig::{StoreLoad, StoreTest};
 
 use super::lines::{self, Run};
 use super::plan::{Beside, Planned};
 use super::report::Facts;
 use crate::build::{Flavor, check::set};
-use crate::stress::{Config, Session, System};
+use crate::stress::{Adversary, Config, Session, System, Transfers};
 
 /// Where a workload runs in a guest with drivers.
 pub(super) const PLACES: [&str; 2] = ["async", "vtable"];
@@ -23,8 +23,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 const LIFE: Duration = Duration::from_secs(4 * 3600);
 /// Open transactions that a guest may have: one of each worker.
 const TRANSACTIONS: u32 = 512;
-/// Transfers of dom0 beside a guest's, or another process's.
-const TRANSFERS: u32 = 30;
+/// Between every few transfers of dom0 beside a guest's, or another process's.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Seconds of virtual time after which Xen's own test would end by itself.
 const LOAD: u32 = 600;
 /// Requests of each kind of Xen's own test.
@@ -87,7 +87,7 @@ impl Set {
 
 /// What runs beside a workload.
 enum Other {
-    Transfers(u32, Job),
+    Transfers(Adversary),
     XenTest(StoreLoad),
 }
 
@@ -96,6 +96,8 @@ pub(super) struct Guest {
     session: Session,
     /// Number of the next workload.
     next: u32,
+    /// What dom0's transfers beside workloads have come to.
+    pub(super) transfers: Transfers,
 }
 
 impl Guest {
@@ -115,7 +117,11 @@ impl Guest {
             limit: LIMIT,
             life: LIFE,
         })?;
-        Ok(Self { session, next: 1 })
+        Ok(Self {
+            session,
+            next: 1,
+            transfers: Transfers::default(),
+        })
     }
 
     /// Lets every worker have a transaction open, from now on.
@@ -200,35 +206,24 @@ impl Guest {
     }
 
     /// Starts what runs beside a workload; the accounts are at `accounts` and `owner`'s.
-    fn begin_beside(
-        &mut self,
-        planned: &Planned,
-        accounts: &str,
-        owner: u32,
-    ) -> Result<Option<Other>> {
+    fn begin_beside(&self, planned: &Planned, accounts: &str, owner: u32) -> Result<Option<Other>> {
         match planned.beside {
             Beside::Nothing => Ok(None),
             Beside::Transfers => {
-                let id = self.number();
                 self.session.make_accounts(accounts, owner)?;
-                let command = format!(
-                    "xenpeer stress run 'id={id} domain=0 profile=transactions tasks=1 count={TRANSFERS} root=/stress/r{id} accounts={accounts}'"
-                );
-                let job = self.session.rig.spawn_dom0(&command, LIMIT)?;
-                Ok(Some(Other::Transfers(id, job)))
+                let adversary = Adversary::start(&self.session.rig, accounts, PAUSE, LIMIT)?;
+                Ok(Some(Other::Transfers(adversary)))
             }
             Beside::XenTest => Ok(Some(Other::XenTest(self.session.rig.store_load(LOAD)?))),
         }
     }
 
-    /// Waits for what runs beside a workload, which must have gone well too, or ends it.
-    fn end_beside(&self, other: Option<Other>) -> Result<()> {
+    /// Ends what runs beside a workload, which must have gone well until then.
+    fn end_beside(&mut self, other: Option<Other>) -> Result<()> {
         match other {
             None => {}
-            Some(Other::Transfers(id, mut job)) => {
-                let said = job.finish(LIMIT)?;
-                let lines: Vec<String> = said.text.lines().map(str::to_owned).collect();
-                lines::run(&lines, id).context("dom0's transfers")?;
+            Some(Other::Transfers(adversary)) => {
+                self.transfers += adversary.end(&self.session.rig)?;
             }
             Some(Other::XenTest(load)) => self.session.rig.end_store_load(load)?,
         }

@@ -5,6 +5,9 @@
 const DEPTHS: [u32; 5] = [1, 4, 16, 64, 256];
 /// The one that the tests have.
 const SHORT_DEPTH: u32 = 64;
+/// Transactions of one worker beside dom0's, and how many: also in short enough to meet some of these.
+pub(super) const ALONE: &str = "transactions-1";
+const ALONE_COUNT: u32 = 60;
 /// Kinds of operations that the baseline has, and how many are on their way. Many transactions at once do not repeat themselves.
 const COUNTED: [(&str, u32); 7] = [
     ("read", 1),
@@ -70,13 +73,16 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
             format!("profile=throughput tasks={depth} outstanding=1 keys=2 count={operations}");
         list.push(planned(format!("throughput-{depth}"), line));
     }
-    list.push(Planned {
-        beside: Beside::Transfers,
-        ..planned(
-            "transactions",
-            format!("profile=transactions count={}", count(80)),
-        )
-    });
+    // One worker meets no conflicts but with dom0.
+    for (name, tasks, operations) in [("transactions", 8, count(40)), (ALONE, 1, ALONE_COUNT)] {
+        list.push(Planned {
+            beside: Beside::Transfers,
+            ..planned(
+                name,
+                format!("profile=transactions tasks={tasks} count={operations}"),
+            )
+        });
+    }
     list.push(planned(
         "watches",
         format!("profile=watches count={}", count(120)),
@@ -94,11 +100,11 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
     ));
     if !short {
         list.push(Planned {
-            // Few: beside that load each takes long.
+            // Few, and little to set up: beside that load each takes long.
             beside: Beside::XenTest,
             ..planned(
                 "mixed+xen-test",
-                format!("profile=mixed count={}", count(64)),
+                format!("profile=mixed tasks=8 keys=2 count={}", count(24)),
             )
         });
     }

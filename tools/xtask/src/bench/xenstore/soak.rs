@@ -3,13 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use rig::Job;
+use anyhow::{Result, ensure};
 
 use super::lines;
 use crate::build::{self, Flavor};
 use crate::run::progress;
-use crate::stress::{Config, Session, System};
+use crate::stress::{Adversary, Config, Session, System};
 
 const VCPUS: u32 = 4;
 const ID: u32 = 1;
@@ -19,6 +18,8 @@ const TASKS: u32 = 16;
 const MARGIN: Duration = Duration::from_secs(600);
 /// Between two lines of progress.
 const STEP: Duration = Duration::from_secs(60);
+/// Between every few transfers of dom0.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Short requests in dom0, on a busy machine.
 const REQUEST: Duration = Duration::from_secs(120);
 
@@ -50,8 +51,9 @@ pub(super) fn run(place: &str, minutes: u32) -> Result<()> {
         "profile=soak seconds={} tasks={TASKS} root={ROOT} accounts={ACCOUNT_ROOT}",
         time.as_secs()
     );
+    // First: beside the guest's workers it might be long until some of its transfers are done.
+    let mut adversary = Adversary::start(&session.rig, &accounts, PAUSE, time + MARGIN)?;
     session.begin(place, ID, &line)?;
-    let mut transfers = transfers(&session, &accounts, time + MARGIN)?;
     let end = Instant::now() + time;
     while Instant::now() < end {
         std::thread::sleep(STEP.min(end.saturating_duration_since(Instant::now())));
@@ -63,19 +65,17 @@ pub(super) fn run(place: &str, minutes: u32) -> Result<()> {
         // Worker 3 writes to one node all the time.
         let command = format!("xenpeer store read {home}/{ROOT}/t3");
         let value = session.rig.dom0(&command, REQUEST)?.text;
-        let rounds = transfers
-            .lines()?
-            .iter()
-            .filter(|line| line.contains("stress.run ") && line.contains(" status=ok "))
-            .count();
+        let transfers = adversary.so_far()?;
         let value: String = value.chars().take_while(|letter| *letter != ':').collect();
         say(&format!(
-            "worker.key.version {}; dom0's rounds of transfers: {rounds}",
-            value.trim()
+            "worker.key.version {}; dom0's transfers: {}, conflicts of these: {}",
+            value.trim(),
+            transfers.done,
+            transfers.conflicts
         ));
     }
     let lines = session.finish(ID)?;
-    end_transfers(&session, &mut transfers)?;
+    adversary.end(&session.rig)?;
     for line in lines.iter().filter(|line| !line.contains(" keys=")) {
         println!("{line}");
     }
@@ -85,27 +85,5 @@ pub(super) fn run(place: &str, minutes: u32) -> Result<()> {
     println!("{}", said.trim());
     session.quit()?;
     say(&format!("{minutes} minutes, nothing lost"));
-    Ok(())
-}
-
-/// dom0's transfers over the guest's accounts, with a pause after every few, until they are ended.
-fn transfers(session: &Session, accounts: &str, limit: Duration) -> Result<Job> {
-    let command = format!(
-        "while xenpeer stress run 'id=2 domain=0 profile=transactions tasks=1 count=5 root=/stress/soak accounts={accounts}'; do sleep 1; done; \
-         echo failed"
-    );
-    Ok(session.rig.spawn_dom0(&command, limit)?)
-}
-
-fn end_transfers(session: &Session, transfers: &mut Job) -> Result<()> {
-    let lines = transfers.lines()?;
-    let bad = lines
-        .iter()
-        .find(|line| line.contains("status=failed") || *line == "failed");
-    ensure!(bad.is_none(), "dom0's transfers: {bad:?}");
-    session
-        .rig
-        .kill_dom0(transfers)
-        .context("dom0's transfers")?;
     Ok(())
 }
