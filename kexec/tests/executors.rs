@@ -2,29 +2,21 @@
 //! The NT back ends, timers and blocking edge on the fake kernel.
 #![cfg(not(windows))]
 
+mod common;
+
+use common::{TAG, stopped};
 use std::future::pending;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use kexec::nt::sys::fake;
-use kexec::nt::{Arc, SpinLock, Tag};
+use kexec::nt::{Arc, SpinLock};
 use kexec::sync::{Channel, Event, Notify, Reset, WatchValue, oneshot};
 use kexec::{
     Aborted, DpcExecutor, Duration, Elapsed, Instant, Passive, PassiveExecutor, Status, block_on,
     irql, task,
 };
-
-const TAG: Tag = Tag(*b"Test");
-
-fn stopped<T>(test: impl FnOnce(&fake::Session, &Arc<DpcExecutor>) -> T) -> T {
-    let session = fake::boot();
-    let executor = DpcExecutor::try_new(TAG, None).expect("executor");
-    let value = test(&session, &executor);
-    executor.stop(Passive::assert());
-    drop(executor);
-    value
-}
 
 #[test]
 fn a_dpc_task_runs_at_dispatch_level_and_its_output_is_joined_in_a_thread() {

@@ -3,16 +3,17 @@
 //! interrupt time stands still, and only the performance counter moves.
 #![cfg(not(windows))]
 
+mod common;
+
+use common::{TAG, stopped};
 use std::future::pending;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kexec::nt::sys::{self, fake};
-use kexec::nt::{Arc, Tag, Timer, time};
+use kexec::nt::{Arc, Timer, time};
 use kexec::sync::{Event, Reset};
-use kexec::{DpcExecutor, Duration, Instant, Passive, Status, irql, poll_on, task};
-
-const TAG: Tag = Tag(*b"Test");
+use kexec::{Duration, Instant, Status, irql, poll_on, task};
 
 /// Runs `f` at HIGH_LEVEL with interrupts off.
 fn frozen<T>(f: impl FnOnce() -> T) -> T {
@@ -23,15 +24,6 @@ fn frozen<T>(f: impl FnOnce() -> T) -> T {
     assert!(enabled);
     sys::enable_interrupts();
     sys::KeLowerIrql(old);
-    value
-}
-
-fn stopped<T>(test: impl FnOnce(&fake::Session, &Arc<DpcExecutor>) -> T) -> T {
-    let session = fake::boot();
-    let executor = DpcExecutor::try_new(TAG, None).expect("executor");
-    let value = test(&session, &executor);
-    executor.stop(Passive::assert());
-    drop(executor);
     value
 }
 

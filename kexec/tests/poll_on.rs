@@ -2,30 +2,23 @@
 //! `poll_on` at DISPATCH_LEVEL: it drives the executor, or waits for the processor that does, until its time is up.
 #![cfg(not(windows))]
 
+mod common;
+
+use common::{TAG, stopped};
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
+use kexec::nt::Arc;
 use kexec::nt::sys::{self, fake};
-use kexec::nt::{Arc, Tag};
 use kexec::sync::{Event, Reset};
 use kexec::{
     DpcExecutor, DriveError, Duration, Instant, Passive, Result, Status, block_on, irql, poll_on,
     task,
 };
 
-const TAG: Tag = Tag(*b"Test");
 const LOOK: Duration = Duration::from_millis(1);
-
-fn stopped<T>(test: impl FnOnce(&fake::Session, &Arc<DpcExecutor>) -> T) -> T {
-    let session = fake::boot();
-    let executor = DpcExecutor::try_new(TAG, None).expect("executor");
-    let value = test(&session, &executor);
-    executor.stop(Passive::assert());
-    drop(executor);
-    value
-}
 
 fn at<T>(level: u8, f: impl FnOnce() -> T) -> T {
     let old = sys::KfRaiseIrql(level);
