@@ -39,6 +39,8 @@ pub(super) struct Set {
     pub(super) places: &'static [&'static str],
     /// Whether dom0 runs them too, after each of its places.
     pub(super) with_dom0: bool,
+    /// One round is enough: what others are compared with, and no part of ours.
+    pub(super) once: bool,
     system: Which,
 }
 
@@ -55,6 +57,7 @@ impl Set {
             prefix: "",
             places: &PLACES,
             with_dom0: true,
+            once: false,
             system: Which::Drivers(Flavor::Free.dir()),
         }
     }
@@ -70,6 +73,7 @@ impl Set {
             prefix: "other-",
             places: &PLACES,
             with_dom0: false,
+            once: false,
             system: Which::Drivers(folder.to_owned()),
         })
     }
@@ -80,6 +84,7 @@ impl Set {
             prefix: "",
             places: &[LINUX],
             with_dom0: false,
+            once: true,
             system: Which::Linux,
         }
     }

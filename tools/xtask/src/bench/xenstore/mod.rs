@@ -3,7 +3,7 @@
 //!
 //! Each number of processors has one boot, in which all rounds of all workloads run one after the other: on the asynchronous interface, on the
 //! published vtable, and by dom0's client, with which the others are compared; and one of a Linux guest, which runs the same over its own
-//! client. The rig's clock counts instructions; see [`super::bus`].
+//! client, in one round. The rig's clock counts instructions; see [`super::bus`].
 
 mod baseline;
 mod figures;
@@ -36,7 +36,7 @@ const PASSES: usize = 2;
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Options of suite xenstore")]
 pub(crate) struct Options {
-    /// How often everything is measured, of which the tables have the median
+    /// How often everything but the Linux guest is measured, of which the tables have the median
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
     rounds: u32,
     /// Numbers of virtual CPUs
@@ -86,7 +86,7 @@ impl<S: Fn(&str)> Bench<S> {
             if !first {
                 guest.allow_transactions()?;
             }
-            for round in 1..=self.rounds {
+            for round in 1..=self.rounds_of(set) {
                 for index in 0..self.plan.len() {
                     if self.plan[index].first == first {
                         self.workload(&mut guest, (set, vcpus), round, index)?;
@@ -108,6 +108,10 @@ impl<S: Fn(&str)> Bench<S> {
         Ok(facts)
     }
 
+    fn rounds_of(&self, set: &Set) -> usize {
+        if set.once { 1 } else { self.rounds }
+    }
+
     /// One workload at each place.
     fn workload(
         &mut self,
@@ -116,7 +120,7 @@ impl<S: Fn(&str)> Bench<S> {
         round: usize,
         index: usize,
     ) -> Result<()> {
-        let (planned, whose, rounds) = (&self.plan[index], set.prefix, self.rounds);
+        let (planned, whose, rounds) = (&self.plan[index], set.prefix, self.rounds_of(set));
         let workload = &planned.name;
         let places: Vec<_> = set.places.iter().map(|at| format!("{whose}{at}")).collect();
         (self.say)(&format!(

@@ -7,7 +7,7 @@ const DEPTHS: [u32; 5] = [1, 4, 16, 64, 256];
 const SHORT_DEPTH: u32 = 64;
 /// Transactions of one worker beside dom0's, and how many: also in short enough to meet some of these.
 pub(super) const ALONE: &str = "transactions-1";
-const ALONE_COUNT: u32 = 60;
+const ALONE_COUNT: u32 = 40;
 /// Kinds of operations that the baseline has, and how many are on their way. Many transactions at once do not repeat themselves.
 const COUNTED: [(&str, u32); 7] = [
     ("read", 1),
@@ -74,7 +74,7 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
         list.push(planned(format!("throughput-{depth}"), line));
     }
     // One worker meets no conflicts but with dom0.
-    for (name, tasks, operations) in [("transactions", 8, count(40)), (ALONE, 1, ALONE_COUNT)] {
+    for (name, tasks, operations) in [("transactions", 8, count(30)), (ALONE, 1, ALONE_COUNT)] {
         list.push(Planned {
             beside: Beside::Transfers,
             ..planned(
@@ -104,7 +104,7 @@ pub(super) fn all(short: bool) -> Vec<Planned> {
             beside: Beside::XenTest,
             ..planned(
                 "mixed+xen-test",
-                format!("profile=mixed tasks=8 keys=2 count={}", count(24)),
+                format!("profile=mixed tasks=8 keys=2 count={}", count(20)),
             )
         });
     }

@@ -25,7 +25,7 @@ const READING: [&str; 6] = [
      each other and with dom0. watches: writes whose watches fire, and watches that come and go. mixed: all of it. hostile: requests that must be refused.",
     "While any transaction is open, xenstored slows a guest's writes down to some 200 a second. Rates of transactions and mixed in a guest are therefore \
      the daemon's more than the drivers'.",
-    "Figures are medians of the rounds, instructions the least. In the plot of latencies a bar ends at the median, the dots are the 90th and 99th percentile.",
+    "Figures are medians of the rounds, of which the Linux guest has one; instructions are the least. In the plot of latencies a bar ends at the median, the dots are the 90th and 99th percentile.",
 ];
 
 const STYLE: &str = "\
