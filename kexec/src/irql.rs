@@ -103,6 +103,15 @@ impl Raised {
         }
     }
 
+    /// Raises this processor to DISPATCH_LEVEL unless it is there or above: neither a DPC nor another thread comes in between.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn at_least_dispatch() -> Option<Self> {
+        (current() < DISPATCH_LEVEL).then(Self::to_dispatch)
+    }
+
     /// Raises this processor to HIGH_LEVEL: no interrupt comes. Values must be dropped in reverse order of their making.
     ///
     /// # IRQL

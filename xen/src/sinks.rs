@@ -15,7 +15,7 @@
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-use kexec::irql::{self, Raised};
+use kexec::irql::Raised;
 use kexec::{Result, Status};
 
 /// Places for sinks.
@@ -92,7 +92,7 @@ impl Sinks {
 
     /// Calls `call(routine, argument)` for every sink of this level, at DISPATCH_LEVEL or above.
     pub fn each(&self, level: u32, mut call: impl FnMut(*mut (), *mut ())) {
-        let _raised = (irql::current() < irql::DISPATCH_LEVEL).then(Raised::to_dispatch);
+        let _raised = Raised::at_least_dispatch();
         for place in &self.places {
             if place.mask.load(Ordering::Relaxed) & level == 0 {
                 continue;
@@ -118,6 +118,7 @@ mod tests {
     extern crate std;
     use super::*;
     use core::ptr::without_provenance_mut;
+    use kexec::irql;
     use std::sync::Arc;
     use std::vec;
     use std::vec::Vec;

@@ -9,7 +9,7 @@
 use core::fmt;
 use core::task::Waker;
 
-use crate::irql::{self, Raised};
+use crate::irql::Raised;
 
 /// Room for the waker of one waiter, and the way to wake it.
 ///
@@ -54,7 +54,7 @@ impl WakerSlot {
     /// Any.
     #[must_use]
     pub fn take(&self) -> Option<Waker> {
-        let _raised = (irql::current() < irql::DISPATCH_LEVEL).then(Raised::to_dispatch);
+        let _raised = Raised::at_least_dispatch();
         self.0.take()
     }
 }

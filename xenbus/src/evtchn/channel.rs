@@ -10,7 +10,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
-use kexec::irql::{self, Raised};
+use kexec::irql::Raised;
 use kexec::nt::Arc;
 use kexec::{Result, Status};
 
@@ -333,7 +333,7 @@ impl<H: Hypervisor + Machine> Drop for Channel<H> {
 
 /// No suspend until it is dropped: processors are captured below DISPATCH_LEVEL only.
 fn bar_suspend() -> Option<Raised> {
-    (irql::current() < irql::DISPATCH_LEVEL).then(Raised::to_dispatch)
+    Raised::at_least_dispatch()
 }
 
 fn bind<H: Hypervisor>(host: &H, kind: Kind) -> Result<u32> {

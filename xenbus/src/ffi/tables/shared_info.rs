@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use kexec::irql::{self, Raised};
+use kexec::irql::Raised;
 use kexec::nt::{cpu, time};
 use xenbus_interface::shared_info::{Event, SharedInfoV2, SharedInfoV3, SharedInfoV4};
 use xenbus_interface::{Interface, NtStatus};
@@ -142,7 +142,7 @@ unsafe extern "C" fn evtchn_unmask(this: *mut Interface, port: u32) -> u8 {
 /// The table's contract.
 unsafe fn read_time(this: *mut Interface) -> (i64, bool) {
     // No suspend between the records and the counter that belongs to them.
-    let _raised = (irql::current() < irql::DISPATCH_LEVEL).then(Raised::to_dispatch);
+    let _raised = Raised::at_least_dispatch();
     // SAFETY: passed on.
     let read = unsafe {
         with(this, (None, false), |bus| {
