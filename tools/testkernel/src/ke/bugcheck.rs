@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::arch;
+use crate::arch::{self, Frame};
 use crate::export::ANY;
 use crate::ke::{fault, irql};
 use crate::mem::Ptr;
@@ -46,17 +46,21 @@ pub(crate) fn freeze_others() {
     }
 }
 
-static PLACES: [AtomicU64; arch::MAX_CPUS] = [const { AtomicU64::new(0) }; arch::MAX_CPUS];
+static PLACES: [[AtomicU64; 2]; arch::MAX_CPUS] =
+    [const { [const { AtomicU64::new(0) }; 2] }; arch::MAX_CPUS];
 
-/// Where a CPU was when it was stopped.
-pub(crate) fn frozen_at(cpu: usize) -> u64 {
-    PLACES[cpu].load(Ordering::Acquire)
+/// Where a CPU and its stack were when it was stopped.
+pub(crate) fn frozen_at(cpu: usize) -> (u64, u64) {
+    let [rip, rsp] = &PLACES[cpu];
+    (rip.load(Ordering::Acquire), rsp.load(Ordering::Acquire))
 }
 
 /// The non-maskable interrupt: freezes.
-pub(crate) fn nmi(rip: u64) {
+pub(crate) fn nmi(frame: &Frame) {
     if FREEZE.load(Ordering::Acquire) {
-        PLACES[arch::cpu_number()].store(rip, Ordering::Release);
+        let [rip, rsp] = &PLACES[arch::cpu_number()];
+        rip.store(frame.rip, Ordering::Release);
+        rsp.store(frame.rsp, Ordering::Release);
         FROZEN.fetch_add(1, Ordering::AcqRel);
         loop {
             arch::pause();

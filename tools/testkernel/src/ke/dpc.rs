@@ -18,6 +18,7 @@ use crate::ke::fault::Place;
 use crate::ke::sched;
 use crate::ke::testing;
 use crate::ke::wait::Timeout;
+use crate::ke::watchdog;
 use crate::ldr;
 use crate::mem::Ptr;
 use crate::status::{self, NtStatus};
@@ -149,8 +150,8 @@ pub(crate) fn drain() {
     }
 }
 
-/// The clock's part, on each CPU: ends the run when this one has drained its queue for too long, as NT's DPC watchdog does.
-pub(crate) fn watch() {
+/// The clock's part, on each CPU, `frame` and `irql` being what it interrupted: ends the run when this one has drained its queue for too long, as NT's DPC watchdog does.
+pub(crate) fn watch(frame: &arch::Frame, irql: u8) {
     let mut queues = QUEUES.lock();
     let Queue {
         draining,
@@ -180,6 +181,7 @@ pub(crate) fn watch() {
         driver,
         export: "DPC routine",
     };
+    watchdog::look(frame, irql);
     verifier::fail_as(
         &who,
         "dpc_watchdog",

@@ -111,7 +111,7 @@ impl core::fmt::Display for Place {
 }
 
 /// Prints the words on the stack that point into driver images or the kernel's code: an over-full back trace.
-fn backtrace(stack: Ptr) {
+pub(super) fn backtrace(stack: Ptr) {
     let mut shown = 0;
     for i in 0..512 {
         let at = stack.add(i * 8);

@@ -4,9 +4,12 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ke::fault::Place;
+use crate::arch::{self, Frame};
+use crate::ke::fault::{self, Place};
 use crate::ke::{bugcheck, sched};
-use crate::{arch, kprint};
+use crate::kprint;
+use crate::mem::Ptr;
+use crate::verifier::locks;
 
 static DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
 
@@ -18,19 +21,37 @@ pub(crate) fn arm(seconds: u64) {
     );
 }
 
-/// The clock's part: `rip` and `irql` are what it interrupted.
-pub(crate) fn clock(now: u64, rip: u64, irql: u8) {
+/// The clock's part: `frame` and `irql` are what it interrupted.
+pub(crate) fn clock(now: u64, frame: &Frame, irql: u8) {
     if now < DEADLINE.load(Ordering::Relaxed) {
         return;
     }
+    look(frame, irql);
+    kprint!("failed timeout: the run did not end in time");
+    arch::shutdown(false)
+}
+
+/// Stops the other CPUs and says where each of them is, with its stack and its locks, and what every thread waits for.
+pub(super) fn look(frame: &Frame, irql: u8) {
     bugcheck::freeze_others();
     crate::log::seize();
     let here = arch::cpu_number();
-    kprint!("cpu {here} at {} irql {irql}", Place(rip));
-    for cpu in (0..arch::cpu_count()).filter(|cpu| *cpu != here) {
-        kprint!("cpu {cpu} at {}", Place(bugcheck::frozen_at(cpu)));
+    for cpu in 0..arch::cpu_count() {
+        let (rip, rsp) = if cpu == here {
+            (frame.rip, frame.rsp)
+        } else {
+            bugcheck::frozen_at(cpu)
+        };
+        kprint!("cpu {cpu} at {}", Place(rip));
+        if cpu == here {
+            kprint!("  irql {irql}");
+        }
+        for lock in locks::of(cpu) {
+            kprint!("  holds the lock {lock:#x}");
+        }
+        if rsp != 0 {
+            fault::backtrace(Ptr(rsp as usize));
+        }
     }
     sched::dump();
-    kprint!("failed timeout: the run did not end in time");
-    arch::shutdown(false)
 }

@@ -71,6 +71,13 @@ pub(crate) fn released(lock: Ptr) {
     arch::restore_interrupts(enabled);
 }
 
+/// The locks that a CPU holds which stands still.
+pub(crate) fn of(cpu: usize) -> impl Iterator<Item = usize> {
+    let held: u64 = arch::cpu_of(cpu).block.get(COUNT);
+    let held = (held as usize).min(DEPTH);
+    HELD[cpu][..held].iter().map(|l| l.load(Ordering::Relaxed))
+}
+
 /// A lock of this CPU in the range, for the check of freed memory.
 pub(crate) fn held_in(start: Ptr, len: usize) -> Option<Ptr> {
     let held_here = &HELD[arch::cpu_number()];

@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{asm as insn, cpu, xen};
+use super::{Frame, asm as insn, cpu, xen};
 use crate::ke;
 use crate::mem::Ptr;
 use crate::sync::Lock;
@@ -130,12 +130,12 @@ pub(crate) fn publish() -> u64 {
     now
 }
 
-/// The clock interrupt, at CLOCK_LEVEL.
-pub(super) fn clock_interrupt(rip: u64, irql: u8) {
+/// The clock interrupt, at CLOCK_LEVEL; `frame` and `irql` are what it interrupted.
+pub(super) fn clock_interrupt(frame: &Frame, irql: u8) {
     cpu().ticks.fetch_add(1, Ordering::Relaxed);
     let now = publish();
     ke::timer::clock(now);
     ke::sched::clock();
-    ke::dpc::watch();
-    ke::watchdog::clock(now, rip, irql);
+    ke::dpc::watch(frame, irql);
+    ke::watchdog::clock(now, frame, irql);
 }

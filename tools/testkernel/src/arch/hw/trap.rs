@@ -159,7 +159,7 @@ pub(super) const SPURIOUS_VECTOR: u8 = 0xff;
 extern "C" fn trap(frame: &mut Frame) {
     let vector = frame.vector as u8;
     match vector {
-        2 => ke::bugcheck::nmi(frame.rip),
+        2 => ke::bugcheck::nmi(frame),
         0..32 | 0x2c => ke::fault::exception(frame),
         // RtlFailFast
         0x29 => ke::fault::exception(frame),
@@ -189,7 +189,7 @@ extern "C" fn trap(frame: &mut Frame) {
                 insn::enable_interrupts();
             }
             match vector {
-                CLOCK_VECTOR => super::time::clock_interrupt(frame.rip, old),
+                CLOCK_VECTOR => super::time::clock_interrupt(frame, old),
                 IPI_VECTOR => ke::bugcheck::ipi(),
                 _ => ke::interrupt::deliver(vector, Ptr(core::ptr::from_mut(frame) as usize)),
             }
