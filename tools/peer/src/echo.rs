@@ -31,10 +31,11 @@ struct Options {
     nonce: u32,
     last: bool,
     close_after: Option<u32>,
+    hold: bool,
     limit: Duration,
 }
 
-/// `xenpeer echo --domid D [--name echo] [--messages 1000] [--batch 32] [--nonce N] [--last] [--close-after N] [--timeout 60]`
+/// `xenpeer echo --domid D [--name echo] [--messages 1000] [--batch 32] [--nonce N] [--last] [--close-after N] [--hold] [--timeout 60]`
 pub(crate) fn run(mut args: Args) -> Result {
     let options = Options {
         domid: args.required("--domid")?,
@@ -44,6 +45,7 @@ pub(crate) fn run(mut args: Args) -> Result {
         nonce: args.option("--nonce")?.unwrap_or(0x1234_5678),
         last: args.flag("--last"),
         close_after: args.option("--close-after")?,
+        hold: args.flag("--hold"),
         limit: Duration::from_secs(args.option("--timeout")?.unwrap_or(60)),
     };
     args.end()?;
@@ -89,6 +91,12 @@ impl Backend {
         self.until(&["1"])?;
         self.state("2")?;
         self.until(&["3"])?;
+        if self.options.hold {
+            // In the middle of the handshake, until somebody ends it.
+            self.say("held");
+            std::thread::sleep(self.end.saturating_duration_since(Instant::now()));
+            return Err(Failure::new("nobody ended the backend that holds"));
+        }
         let mut link = self.connect()?;
         self.state("4")?;
         self.until(&["4"])?;

@@ -30,7 +30,6 @@ pub(crate) struct Link<'a> {
     /// From the backend.
     responses: Ring<'a>,
     channel: Channel<'a>,
-    offer: Offer,
 }
 
 /// What the backend offers.
@@ -64,13 +63,11 @@ impl<'a> Device for Echo<'a> {
     type Link = Link<'a>;
 
     async fn connect(&mut self, backend: &Backend<'_>, keys: &mut Keys) -> Result<Link<'a>> {
-        let offer = Offer::read(backend).await?;
         let domain = backend.domain();
         let link = Link {
             requests: ring::share(TAG, self.grants, domain, true)?,
             responses: ring::share(TAG, self.grants, domain, false)?,
             channel: self.evtchn.unbound(domain)?,
-            offer,
         };
         keys.put("request-ref", link.requests.reference())?;
         keys.put("response-ref", link.responses.reference())?;
@@ -78,13 +75,15 @@ impl<'a> Device for Echo<'a> {
         Ok(link)
     }
 
-    async fn run(&mut self, link: &mut Link<'a>, _backend: &Backend<'_>) -> Result {
+    async fn run(&mut self, link: &mut Link<'a>, backend: &Backend<'_>) -> Result {
         self.connections += 1;
+        // Not before: until it has connected, another backend may take its place unnoticed.
+        let offer = Offer::read(backend).await?;
         link.channel.unmask();
-        link.bounce().await?;
-        let (number, messages) = (self.connections, link.offer.messages);
+        link.bounce(offer).await?;
+        let (number, messages) = (self.connections, offer.messages);
         info!("RESULT xenecho.connection {number} messages={messages}");
-        if link.offer.last {
+        if offer.last {
             info!("RESULT xenecho done");
         }
         // The backend closes, or the driver.
@@ -102,13 +101,13 @@ impl<'a> Device for Echo<'a> {
 
 impl Link<'_> {
     /// Sends all messages and checks what comes back.
-    async fn bounce(&self) -> Result {
+    async fn bounce(&self, offer: Offer) -> Result {
         let Offer {
             nonce,
             messages,
             batch,
             ..
-        } = self.offer;
+        } = offer;
         let (mut sent, mut back) = (0, 0);
         while back < messages {
             while sent < messages && sent - back < batch {

@@ -25,6 +25,9 @@ pub trait Device: Send {
 
     /// Works while both ends are connected. Returning closes the device.
     ///
+    /// This is the place to read what the backend offers: before it has connected, one that died may be replaced unnoticed by another
+    /// that offers something else.
+    ///
     /// # Errors
     /// Close the device too, and are what [`Frontend::run`](super::Frontend::run) returns.
     fn run(

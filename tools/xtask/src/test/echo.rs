@@ -152,7 +152,8 @@ impl Machine {
         sleep(Duration::from_millis(500));
         self.kill(second)?;
         // Dies in the middle of the handshake.
-        let third = self.backend("--messages 1")?;
+        let mut third = self.backend("--hold")?;
+        third.wait_line("held", LIMIT)?;
         self.kill(third)?;
         // Closes in order with messages on their way.
         let mut fourth = self.connected(&format!(
@@ -200,10 +201,17 @@ impl Machine {
             for line in self.rig.guest_log()?.iter().rev().take(60).rev() {
                 eprintln!("  {line}");
             }
-            // Where the two ends stand, and which backends run.
-            let look = "xenstore-ls /local/domain/0/backend; xenstore-ls /local/domain/$(xl domid guest)/device; ps | grep xenpeer";
+            // Where the two ends stand, and which backends run; what Xen knows of events, domains and processors.
+            let seen = self.rig.host_log()?.len();
+            let look = "xenstore-ls /local/domain/0/backend; xenstore-ls /local/domain/$(xl domid guest)/device; ps | grep xenpeer; \
+                        for key in e q r; do xl debug-keys $key; done";
             if let Ok(said) = self.rig.dom0(look, LIMIT) {
                 eprintln!("{}", said.text);
+                // Nothing marks the end of what Xen prints.
+                sleep(Duration::from_secs(3));
+                for line in &self.rig.host_log()?[seen..] {
+                    eprintln!("  {line}");
+                }
             }
         }
         outcome
