@@ -125,7 +125,14 @@ impl Dom0 {
     /// Runs a shell command and waits for its end.
     pub(crate) fn run(&self, command: &str, limit: Duration) -> Result<Output> {
         let mut job = self.spawn(command, limit, false)?;
-        job.finish(limit + SLACK)
+        let limit = limit + SLACK;
+        // The agent would have killed the command and said so.
+        job.end(limit)?.ok_or_else(|| {
+            Error::infra(format!(
+                "dom0 said nothing about `{command}` for {} s",
+                limit.as_secs()
+            ))
+        })
     }
 
     /// Starts a shell command.
@@ -233,19 +240,28 @@ impl Job {
     /// # Errors
     /// `limit` passed or the line to dom0 was lost.
     pub fn finish(&mut self, limit: Duration) -> Result<Output> {
-        let end = Instant::now() + limit;
-        loop {
-            if let Some(done) = &self.done {
-                return Ok(done.clone());
-            }
-            if !self.step(end.saturating_duration_since(Instant::now()))? {
-                return Err(Error::infra(format!(
-                    "dom0 said nothing about `{}` for {} s",
+        self.end(limit)?.ok_or_else(|| {
+            Error::new(
+                Kind::Dom0,
+                format!(
+                    "dom0: `{}` did not end within {} s: {}",
                     self.command,
-                    limit.as_secs()
-                )));
+                    limit.as_secs(),
+                    self.lines.join(" / ")
+                ),
+            )
+        })
+    }
+
+    /// What the command left; `None` if it runs after `limit`.
+    fn end(&mut self, limit: Duration) -> Result<Option<Output>> {
+        let end = Instant::now() + limit;
+        while self.done.is_none() {
+            if !self.step(end.saturating_duration_since(Instant::now()))? {
+                return Ok(None);
             }
         }
+        Ok(self.done.clone())
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Kind {
     Busy,
     /// QEMU, Xen or dom0 failed, not what is being tested. Worth one retry.
     Infrastructure,
+    /// The machine reached the end of its lifetime; nobody knows who made it last that long.
+    Lifetime,
     /// A command in dom0 failed or said something unexpected.
     Dom0,
     /// The guest did not do what was waited for.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
 use crate::closure::{LIBRARY_DIRS, LOADER};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::packages::Packages;
 use crate::qmp::Qmp;
 
@@ -100,7 +100,7 @@ pub(crate) struct Start<'a> {
 
 #[derive(Default)]
 struct State {
-    ended: Option<String>,
+    ended: Option<(Kind, String)>,
 }
 
 /// The running process.
@@ -275,14 +275,14 @@ impl Qemu {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.ended {
             None => Ok(()),
-            Some(how) => {
+            Some((kind, how)) => {
                 let said = fs::read_to_string(&self.messages).unwrap_or_default();
                 let said: Vec<&str> = said
                     .lines()
                     .filter(|l| !l.contains("warning: TCG doesn't"))
                     .collect();
                 let said = said[said.len().saturating_sub(3)..].join("; ");
-                Err(Error::infra(format!("QEMU ended: {how}: {said}")))
+                Err(Error::new(*kind, format!("QEMU ended: {how}: {said}")))
             }
         }
     }
@@ -315,8 +315,10 @@ impl Drop for Qemu {
 
 /// Runs the process to its end.
 fn wait(mut command: Command, kill: &mpsc::Receiver<()>, state: &Mutex<State>) {
-    let finish =
-        |how: String| state.lock().unwrap_or_else(PoisonError::into_inner).ended = Some(how);
+    let end = |kind: Kind, how: String| {
+        state.lock().unwrap_or_else(PoisonError::into_inner).ended = Some((kind, how));
+    };
+    let finish = |how: String| end(Kind::Infrastructure, how);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(e) => {
@@ -328,7 +330,7 @@ fn wait(mut command: Command, kill: &mpsc::Receiver<()>, state: &Mutex<State>) {
     loop {
         match child.try_wait() {
             Ok(Some(status)) if matches!(status.code(), Some(124 | 137)) => {
-                return finish("it ran out of time".into());
+                return end(Kind::Lifetime, "it ran out of time".into());
             }
             Ok(Some(status)) => return finish(status.to_string()),
             Ok(None) => {}

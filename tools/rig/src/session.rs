@@ -2,6 +2,7 @@
 //! A running Xen with dom0, and at most one guest that tests look at.
 
 mod end;
+mod silence;
 mod storetest;
 mod suspend;
 
@@ -184,7 +185,7 @@ impl Rig {
     /// dom0 does not answer. The command's own failure is in the output.
     pub fn dom0(&self, command: &str, limit: Duration) -> Result<Output> {
         let done = self.machine.dom0.run(command, limit);
-        done.map_err(|e| self.machine.qemu.check().err().unwrap_or(e))
+        done.map_err(|e| self.seen(e))
     }
 
     /// Runs a short shell command in dom0 that must succeed, and returns what it printed.
@@ -208,7 +209,7 @@ impl Rig {
     /// # Errors
     /// dom0 does not answer.
     pub fn kill_dom0(&self, job: &Job) -> Result {
-        self.machine.dom0.kill(job)
+        self.machine.dom0.kill(job).map_err(|e| self.seen(e))
     }
 
     fn take_blocks(&mut self, bytes: u64) -> Result<u64> {

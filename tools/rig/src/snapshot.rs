@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub(crate) struct Snapshot {
 /// A machine that runs.
 pub(crate) struct Machine {
     pub(crate) qemu: Qemu,
-    pub(crate) qmp: Qmp,
+    pub(crate) qmp: Mutex<Qmp>,
     pub(crate) dom0: Dom0,
     pub(crate) disk: PathBuf,
 }
@@ -100,7 +101,8 @@ impl Snapshot {
         let ram = dir.join("ram");
         let start = Start {
             share: true,
-            ..self.start(&ram, &disk, &[], BOOT_LIMIT)
+            // The boot's own limit comes first.
+            ..self.start(&ram, &disk, &[], BOOT_LIMIT * 2)
         };
         let (mut qemu, mut qmp) = Qemu::start(cache, packages, &start)?;
         let dom0 = Dom0::new(qemu.connect("com2")?, 0)?;
@@ -160,7 +162,7 @@ impl Snapshot {
         dom0.ping(Duration::from_secs(60))?;
         Ok(Machine {
             qemu,
-            qmp,
+            qmp: Mutex::new(qmp),
             dom0,
             disk,
         })

@@ -178,6 +178,33 @@ fn commands_run_beside_each_other_and_are_bounded() {
 }
 
 #[test]
+fn a_dom0_that_answers_nothing_is_reported_with_what_the_processors_do() {
+    let config = config();
+    let report = config.cache.path("run/silent.log");
+    let _ = std::fs::remove_file(&report);
+    let rig = Rig::start(config).expect("start");
+    // dom0's first process starts the agent anew, which knows nothing of the command.
+    let gone = rig.dom0("killall -9 xenpeer", Duration::from_secs(1));
+    let error = gone.expect_err("nobody is left to answer");
+    assert!(error.is_infrastructure(), "{error}");
+    let said = error.to_string();
+    for part in [
+        "dom0 said nothing about `killall -9 xenpeer`",
+        "its agent answers a ping",
+        "the CPUs: ",
+        "RIG-FAULT agent ended",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    let report = std::fs::read_to_string(report).expect("the report");
+    assert!(report.contains("RIP=") && report.contains("## info lapic 1"));
+    // A command that outlives its caller's patience is no fault of the machinery.
+    let mut slow = rig.spawn_dom0("sleep 100", SOON).expect("spawn");
+    let late = slow.finish(Duration::from_millis(200));
+    assert_eq!(late.expect_err("it sleeps").kind(), Kind::Dom0);
+}
+
+#[test]
 fn files_go_to_dom0_and_back() {
     let mut rig = Rig::start(config()).expect("start");
     let data: Vec<u8> = (0..3_000_000u32)

@@ -203,7 +203,7 @@ fn the_sample_run_is_refused_at_each_wrong_value() {
         ),
     ] {
         let value = value.replace("DOMID", &domid.to_string());
-        let command = format!("xenpeer sample --domid {domid} --nonce {NONCE} --timeout 5");
+        let command = format!("xenpeer sample --domid {domid} --nonce {NONCE} --timeout 60");
         let mut peer = rig.spawn_dom0(&command, SOON).expect("spawn");
         peer.wait_line("\"ready\"", SOON).expect("ready");
         let half = format!("set -e\n{}", guest_half(domid, "77", Some((name, &value))));

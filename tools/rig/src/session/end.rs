@@ -2,6 +2,7 @@
 //! The end of a run, and what QEMU's plugin has seen of it.
 
 use std::fs;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{HYPERCALLS, Rig, TRACE};
@@ -39,7 +40,8 @@ impl Rig {
     }
 
     fn end(&mut self) {
-        self.machine.qmp.quit();
+        let qmp = self.machine.qmp.get_mut();
+        qmp.unwrap_or_else(PoisonError::into_inner).quit();
         self.machine.qemu.end(Duration::from_secs(10));
     }
 }
