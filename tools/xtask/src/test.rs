@@ -40,22 +40,47 @@ pub(crate) struct Args {
     yes: bool,
 }
 
+/// How many steps are repeated because the machine that the tests run on failed: more than that is no accident.
+const REPEATS: usize = 3;
+
 /// What has run, and how it went.
 struct Suite<'a> {
     only: Option<&'a str>,
     begin: Instant,
     passed: u32,
     failed: Vec<String>,
+    repeated: Vec<String>,
 }
 
-impl Suite<'_> {
+impl<'a> Suite<'a> {
+    fn new(only: Option<&'a str>) -> Self {
+        Self {
+            only,
+            begin: Instant::now(),
+            passed: 0,
+            failed: Vec::new(),
+            repeated: Vec::new(),
+        }
+    }
+
     /// Runs one step unless it is not wanted.
-    fn step(&mut self, name: &str, f: impl FnOnce() -> Result<()>) {
+    ///
+    /// A step that an emulated machine took with it (QEMU ended, its dom0 answers nothing at all) has shown nothing, and runs once more.
+    fn step(&mut self, name: &str, mut f: impl FnMut() -> Result<()>) {
         if self.only.is_some_and(|text| !name.contains(text)) {
             return;
         }
         progress(self.begin)(name);
-        match f() {
+        let mut outcome = f();
+        if let Err(error) = &outcome
+            && is_machines(error)
+            && self.repeated.len() < REPEATS
+        {
+            println!("test {name} ... AGAIN, the machine failed\n    {error:#}");
+            self.repeated.push(name.to_owned());
+            outcome = f();
+        }
+        match outcome {
             Ok(()) => {
                 println!("test {name} ... ok");
                 self.passed += 1;
@@ -68,6 +93,12 @@ impl Suite<'_> {
     }
 }
 
+/// True if the rig itself failed, and nobody that is tested.
+fn is_machines(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<rig::Error>();
+    error.is_some_and(rig::Error::is_infrastructure)
+}
+
 /// Runs every test.
 ///
 /// # Errors
@@ -75,12 +106,7 @@ impl Suite<'_> {
 /// One of them failed.
 pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Wine, Purpose::Rig], args.yes)?;
-    let mut suite = Suite {
-        only: args.only.as_deref(),
-        begin: Instant::now(),
-        passed: 0,
-        failed: Vec::new(),
-    };
+    let mut suite = Suite::new(args.only.as_deref());
     let cargo = |arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO"));
         util::run(command.args(arguments).current_dir(util::root())).map(drop)
@@ -169,12 +195,61 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             dump::steps(&mut suite, &kernel);
             xen::steps(&mut suite, &kernel);
         }
-        Err(error) => suite.step("build: the test kernel", || Err(error)),
+        Err(error) => suite.step("build: the test kernel", || bail!("{error:#}")),
     }
     let failed = suite.failed.len();
+    if !suite.repeated.is_empty() {
+        println!(
+            "\nran twice, for the machine failed: {}",
+            suite.repeated.join("; ")
+        );
+    }
     println!("\n{} passed, {failed} failed", suite.passed);
     if failed > 0 {
         bail!("failed: {}", suite.failed.join("; "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rig::{Error, Kind};
+
+    use super::*;
+
+    /// A suite after `steps` steps that fail `times` times each, for a reason of `kind`; and how often they ran.
+    fn after(steps: u32, times: u32, kind: Kind) -> (Suite<'static>, u32) {
+        let mut suite = Suite::new(None);
+        let mut runs = 0;
+        for _ in 0..steps {
+            let mut left = times;
+            suite.step("a step", || {
+                runs += 1;
+                if left == 0 {
+                    return Ok(());
+                }
+                left -= 1;
+                Err(Error::new(kind, "a reason")).context("while it was played")
+            });
+        }
+        (suite, runs)
+    }
+
+    #[test]
+    fn a_step_runs_again_only_if_the_machine_failed_and_only_once() {
+        let (suite, runs) = after(1, 1, Kind::Infrastructure);
+        assert_eq!((suite.passed, suite.failed.len(), runs), (1, 0, 2));
+        let (suite, runs) = after(1, 2, Kind::Infrastructure);
+        assert_eq!((suite.passed, suite.failed.len(), runs), (0, 1, 2));
+        for kind in [Kind::Guest, Kind::Dom0, Kind::Lifetime, Kind::Missing] {
+            let (suite, runs) = after(1, 1, kind);
+            assert_eq!((suite.passed, suite.failed.len(), runs), (0, 1, 1));
+        }
+    }
+
+    #[test]
+    fn a_machine_that_fails_all_the_time_is_no_accident() {
+        let (suite, runs) = after(5, 1, Kind::Infrastructure);
+        assert_eq!((suite.passed, suite.failed.len(), runs), (3, 2, 8));
+    }
 }

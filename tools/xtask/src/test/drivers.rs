@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) fn steps(suite: &mut Suite<'_>, kernel: &Path) {
     let folder = match cdriver::build() {
         Ok(folder) => folder,
-        Err(error) => return suite.step("C drivers: build", || Err(error)),
+        Err(error) => return suite.step("C drivers: build", || bail!("{error:#}")),
     };
     for vcpus in [1, 4] {
         for &(name, how, end) in RIGHT {
