@@ -42,6 +42,8 @@ struct Queue {
     draining: bool,
     /// Drains that have ended.
     drains: u64,
+    /// The driver's routine that ran last in this drain.
+    routine: Ptr,
     /// The number of drains when the clock looked last, and how often it has found the same.
     watched: (u64, u64),
 }
@@ -56,12 +58,11 @@ static QUEUES: Lock<[Queue; MAX_CPUS]> = Lock::new(
             items: VecDeque::new(),
             draining: false,
             drains: 0,
+            routine: Ptr::NULL,
             watched: (0, 0),
         }
     }; MAX_CPUS],
 );
-/// The DPC that runs on each CPU.
-static RUNNING: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];
 
 fn check(dpc: Ptr) {
     let found: u8 = dpc.get(0);
@@ -124,7 +125,14 @@ pub(crate) fn drain() {
             let queue = &mut QUEUES.lock()[this.number];
             let item = queue.items.pop_front();
             queue.draining = item.is_some();
-            queue.drains += u64::from(item.is_none());
+            match &item {
+                Some(Item::Driver(dpc)) => queue.routine = dpc.ptr(0x18),
+                Some(Item::Kernel(_)) => {}
+                None => {
+                    queue.drains += 1;
+                    queue.routine = Ptr::NULL;
+                }
+            }
             item
         };
         match item {
@@ -138,13 +146,11 @@ pub(crate) fn drain() {
                     args
                 };
                 let routine = dpc.ptr(0x18);
-                RUNNING[this.number].store(dpc.0, Ordering::Release);
                 this.in_dpc.store(true, Ordering::Relaxed);
                 let begin = testing::dpc_begins();
                 verifier::call::driver("DPC routine", routine, &args);
                 testing::dpc_ends(begin);
                 this.in_dpc.store(false, Ordering::Relaxed);
-                RUNNING[this.number].store(0, Ordering::Release);
             }
         }
     }
@@ -156,8 +162,9 @@ pub(crate) fn watch(frame: &arch::Frame, irql: u8) {
     let Queue {
         draining,
         drains,
+        routine,
         watched,
-        items,
+        ..
     } = &mut queues[arch::cpu_number()];
     if !*draining || watched.0 != *drains {
         *watched = (*drains, 0);
@@ -167,14 +174,8 @@ pub(crate) fn watch(frame: &arch::Frame, irql: u8) {
     if watched.1 * arch::tick() < WATCHDOG * 10_000_000 {
         return;
     }
-    let running = Ptr(RUNNING[arch::cpu_number()].load(Ordering::Acquire));
-    let queued = items.iter().find_map(|item| match item {
-        Item::Driver(dpc) => Some(*dpc),
-        Item::Kernel(_) => None,
-    });
-    let dpc = (!running.is_null()).then_some(running).or(queued);
+    let routine = *routine;
     drop(queues);
-    let routine = dpc.map_or(Ptr::NULL, |dpc| dpc.ptr(0x18));
     let driver =
         ldr::find(routine).map_or_else(|| "?".into(), |(image, _)| ldr::service_of(&image));
     let who = verifier::Caller {
