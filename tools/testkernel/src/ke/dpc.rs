@@ -125,13 +125,9 @@ pub(crate) fn drain() {
             let queue = &mut QUEUES.lock()[this.number];
             let item = queue.items.pop_front();
             queue.draining = item.is_some();
-            match &item {
-                Some(Item::Driver(dpc)) => queue.routine = dpc.ptr(0x18),
-                Some(Item::Kernel(_)) => {}
-                None => {
-                    queue.drains += 1;
-                    queue.routine = Ptr::NULL;
-                }
+            if item.is_none() {
+                queue.drains += 1;
+                queue.routine = Ptr::NULL;
             }
             item
         };
@@ -139,13 +135,14 @@ pub(crate) fn drain() {
             None => return,
             Some(Item::Kernel(work)) => work(),
             Some(Item::Driver(dpc)) => {
+                let routine = dpc.ptr(0x18);
                 let args: [usize; 4] = {
-                    let _queues = QUEUES.lock();
+                    let mut queues = QUEUES.lock();
+                    queues[this.number].routine = routine;
                     let args = [dpc.0, dpc.get(0x20), dpc.get(0x28), dpc.get(0x30)];
                     dpc.set(0x38, 0usize);
                     args
                 };
-                let routine = dpc.ptr(0x18);
                 this.in_dpc.store(true, Ordering::Relaxed);
                 let begin = testing::dpc_begins();
                 verifier::call::driver("DPC routine", routine, &args);
@@ -156,7 +153,8 @@ pub(crate) fn drain() {
     }
 }
 
-/// The clock's part, on each CPU, `frame` and `irql` being what it interrupted: ends the run when this one has drained its queue for too long, as NT's DPC watchdog does.
+/// The clock's part, on each CPU, `frame` and `irql` being what it interrupted: ends the run when this one has drained its queue for
+/// too long, as NT's DPC watchdog does.
 pub(crate) fn watch(frame: &arch::Frame, irql: u8) {
     let mut queues = QUEUES.lock();
     let Queue {

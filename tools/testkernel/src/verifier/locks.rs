@@ -71,7 +71,7 @@ pub(crate) fn released(lock: Ptr) {
     arch::restore_interrupts(enabled);
 }
 
-/// The locks that a CPU holds which stands still.
+/// The locks that a CPU holds: this one, or one that stands still.
 pub(crate) fn of(cpu: usize) -> impl Iterator<Item = usize> {
     let held: u64 = arch::cpu_of(cpu).block.get(COUNT);
     let held = (held as usize).min(DEPTH);
@@ -80,9 +80,8 @@ pub(crate) fn of(cpu: usize) -> impl Iterator<Item = usize> {
 
 /// A lock of this CPU in the range, for the check of freed memory.
 pub(crate) fn held_in(start: Ptr, len: usize) -> Option<Ptr> {
-    let held_here = &HELD[arch::cpu_number()];
-    (0..held().min(DEPTH))
-        .map(|i| Ptr(held_here[i].load(Ordering::Relaxed)))
+    of(arch::cpu_number())
+        .map(Ptr)
         .find(|l| (start.0..start.0 + len).contains(&l.0))
 }
 
