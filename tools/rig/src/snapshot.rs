@@ -4,9 +4,9 @@
 //! Memory is a file: mapped shared while booting, private when restored, so a restore never changes it. The devices'
 //! state is a second, small file. The key covers all inputs: packages, RAM disk, command lines.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ pub(crate) struct Snapshot {
 /// A machine that runs.
 pub(crate) struct Machine {
     pub(crate) qemu: Qemu,
-    pub(crate) qmp: Mutex<Qmp>,
+    pub(crate) qmp: RefCell<Qmp>,
     pub(crate) dom0: Dom0,
     pub(crate) disk: PathBuf,
 }
@@ -108,9 +108,9 @@ impl Snapshot {
         let dom0 = Dom0::new(qemu.connect("com2")?, 0)?;
         let mut told = Instant::now();
         while !dom0.is_ready() {
-            qemu.check().map_err(|e| boot_failure(&e, qemu.com1()))?;
+            qemu.check().map_err(|e| with_console(&e, qemu.com1()))?;
             if begin.elapsed() > BOOT_LIMIT {
-                return Err(boot_failure(
+                return Err(with_console(
                     &Error::infra("dom0 did not come up in time"),
                     qemu.com1(),
                 ));
@@ -125,7 +125,7 @@ impl Snapshot {
         let log = String::from_utf8_lossy(&log);
         fs::write(cache.path(format!("run/boot-{name}.log")), log.as_bytes()).at("write", dir)?;
         if let Some(fault) = log.lines().find(|l| l.contains("RIG-FAULT")) {
-            return Err(boot_failure(&Error::infra(fault.trim()), qemu.com1()));
+            return Err(with_console(&Error::infra(fault.trim()), qemu.com1()));
         }
         // First use of the tools fills the page cache, so that every restored run finds them warm.
         dom0.run("xl list; xenstore-ls / | wc -l", Duration::from_secs(60))?
@@ -162,7 +162,7 @@ impl Snapshot {
         dom0.ping(Duration::from_secs(60))?;
         Ok(Machine {
             qemu,
-            qmp: Mutex::new(qmp),
+            qmp: RefCell::new(qmp),
             dom0,
             disk,
         })
@@ -170,7 +170,7 @@ impl Snapshot {
 }
 
 /// Adds the last lines of COM1 to an error.
-fn boot_failure(error: &Error, com1: &Path) -> Error {
+pub(crate) fn with_console(error: &Error, com1: &Path) -> Error {
     let log = fs::read(com1).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<&str> = log.lines().collect();

@@ -2,7 +2,6 @@
 //! The end of a run, and what QEMU's plugin has seen of it.
 
 use std::fs;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{HYPERCALLS, Rig, TRACE};
@@ -40,8 +39,7 @@ impl Rig {
     }
 
     fn end(&mut self) {
-        let qmp = self.machine.qmp.get_mut();
-        qmp.unwrap_or_else(PoisonError::into_inner).quit();
+        self.machine.qmp.get_mut().quit();
         self.machine.qemu.end(Duration::from_secs(10));
     }
 }

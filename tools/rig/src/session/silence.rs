@@ -4,15 +4,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Rig;
 use crate::error::Error;
 use crate::qmp::Qmp;
+use crate::snapshot::with_console;
 
 /// Where all of it goes, in the cache.
 const REPORT: &str = "run/silent.log";
@@ -20,8 +20,6 @@ const REPORT: &str = "run/silent.log";
 const QUESTIONS: [&str; 3] = ["info registers -a", "info lapic 0", "info lapic 1"];
 /// How long the agent may take to answer.
 const PING: Duration = Duration::from_secs(20);
-/// Lines of Xen and dom0 in the error.
-const TAIL: usize = 8;
 
 impl Rig {
     /// `error`, if it is one of the machinery, with what is to be seen of the machine from outside.
@@ -38,40 +36,33 @@ impl Rig {
             Err(_) => "its agent does not answer a ping",
         };
         let mut report = String::new();
-        {
-            let qmp = &self.machine.qmp;
-            let mut qmp = qmp.lock().unwrap_or_else(PoisonError::into_inner);
-            for _ in 0..2 {
-                ask(&mut qmp, &mut report);
-                thread::sleep(Duration::from_millis(500));
-            }
+        for _ in 0..2 {
+            ask(&mut self.machine.qmp.borrow_mut(), &mut report);
+            thread::sleep(Duration::from_millis(500));
         }
-        let console = fs::read(&self.log).unwrap_or_default();
-        let console = String::from_utf8_lossy(&console);
-        report.push_str(&console);
+        let cpus = cpus(&report).join(", ");
+        report.push_str(&String::from_utf8_lossy(
+            &fs::read(&self.log).unwrap_or_default(),
+        ));
         let file = self.config.cache.path(REPORT);
         // The error says the most of it.
         let _ = fs::write(&file, &report);
-        let lines: Vec<&str> = console.lines().collect();
-        Error::new(
+        let error = Error::new(
             error.kind(),
             format!(
-                "{error}; {agent}; the CPUs: {}; the console's last lines (all in {}):\n  {}",
-                cpus(&report).join(", "),
-                file.display(),
-                lines[lines.len().saturating_sub(TAIL)..].join("\n  ")
+                "{error}; {agent}; the CPUs: {cpus} (more in {})",
+                file.display()
             ),
-        )
+        );
+        with_console(&error, &self.log)
     }
 }
 
 fn ask(qmp: &mut Qmp, report: &mut String) {
     for question in QUESTIONS {
         let said = qmp.call("human-monitor-command", json!({ "command-line": question }));
-        let said = match &said {
-            Ok(value) => value
-                .as_str()
-                .map_or_else(|| Value::to_string(value), str::to_owned),
+        let said = match said {
+            Ok(text) => text.as_str().unwrap_or_default().to_owned(),
             Err(e) => e.to_string(),
         };
         let _ = writeln!(report, "## {question}\n{said}");
