@@ -39,8 +39,6 @@ pub(super) struct Set {
     pub(super) places: &'static [&'static str],
     /// Whether dom0 runs them too, after each of its places.
     pub(super) with_dom0: bool,
-    /// One round is enough: what others are compared with, and no part of ours.
-    pub(super) once: bool,
     system: Which,
 }
 
@@ -51,13 +49,17 @@ enum Which {
 }
 
 impl Set {
+    /// Whether it is the Linux guest.
+    pub(super) fn is_linux(&self) -> bool {
+        matches!(self.system, Which::Linux)
+    }
+
     /// The drivers that this tree builds, which dom0's client runs beside.
     pub(super) fn ours() -> Self {
         Self {
             prefix: "",
             places: &PLACES,
             with_dom0: true,
-            once: false,
             system: Which::Drivers(Flavor::Free.dir()),
         }
     }
@@ -73,7 +75,6 @@ impl Set {
             prefix: "other-",
             places: &PLACES,
             with_dom0: false,
-            once: false,
             system: Which::Drivers(folder.to_owned()),
         })
     }
@@ -84,7 +85,6 @@ impl Set {
             prefix: "",
             places: &[LINUX],
             with_dom0: false,
-            once: true,
             system: Which::Linux,
         }
     }
