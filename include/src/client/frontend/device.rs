@@ -25,8 +25,8 @@ pub trait Device: Send {
 
     /// Works while both ends are connected. Returning closes the device.
     ///
-    /// This is the place to read what the backend offers: before it has connected, one that died may be replaced unnoticed by another
-    /// that offers something else.
+    /// What [`Self::connect`] has read may be of a backend that died and was replaced unnoticed before it had connected. What must be of
+    /// this one is read here.
     ///
     /// # Errors
     /// Close the device too, and are what [`Frontend::run`](super::Frontend::run) returns.
